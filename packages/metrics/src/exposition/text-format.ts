@@ -1,0 +1,124 @@
+import type { BucketCounts } from '../bucket-counts.ts'
+import type { Series } from '../family.ts'
+import type { AnyHistogramFamily } from '../histogram.ts'
+import type { AnyFamily, Exposed, ForeignFamily, ForeignSample } from './metric-source.ts'
+import { TextWriter, escapeHelp, escapeLabel, formatNumber, labelText } from './text-writer.ts'
+
+/** Writes one metric after another as Prometheus text 0.0.4 or OpenMetrics 1.0. */
+export class TextFormat {
+  readonly writer: TextWriter = new TextWriter()
+  readonly #openmetrics: boolean
+  readonly #constant: string
+
+  /** @param defaultLabels label text that every sample carries, such as `service="shop"` */
+  constructor(openmetrics: boolean, defaultLabels: string) {
+    this.#openmetrics = openmetrics
+    this.#constant = defaultLabels
+  }
+
+  /** The lines before a family's samples. */
+  header(family: AnyFamily, as: Exposed): void {
+    this.#header(as.name, family.help, family.type)
+  }
+
+  /** The samples of one series. */
+  series(family: AnyFamily, as: Exposed, series: Series): void {
+    const labels = this.#labelsOf(as, series)
+    if ('bounds' in family) {
+      const { classic } = series as Series & { classic: BucketCounts }
+      this.#histogram(as.name, labels, family, classic)
+    } else {
+      const name = family.type === 'counter' ? this.#counterSample(as.name) : as.name
+      this.#sample(name, labels, (series as Series & { value: number }).value)
+    }
+  }
+
+  foreignHeader(family: ForeignFamily): void {
+    this.#header(family.name, family.help, family.type)
+  }
+
+  foreignSample(family: ForeignFamily, sample: ForeignSample): void {
+    const name = sample.metricName ?? family.name
+    const labels = { ...sample.sharedLabels, ...sample.labels }
+    const text = Object.entries(labels)
+      .filter(([, value]) => value !== undefined)
+      .map(([label, value]) => `${label}="${escapeLabel(formatValue(value))}"`)
+      .join(',')
+    const isCounter = family.type === 'counter'
+    this.#sample(isCounter ? this.#counterSample(name) : name, this.#join(text), sample.value)
+  }
+
+  end(): void {
+    if (this.#openmetrics) this.writer.text('# EOF\n')
+  }
+
+  #header(name: string, help: string, type: string): void {
+    const shown = this.#openmetrics && type === 'counter' ? name.replace(/_total$/, '') : name
+    const kind = type === 'untyped' && this.#openmetrics ? 'unknown' : type
+    this.writer.text(
+      `# HELP ${shown} ${escapeHelp(help, this.#openmetrics)}\n# TYPE ${shown} ${kind}\n`
+    )
+  }
+
+  /** OpenMetrics wants the suffix on samples; in plain text the name is as declared. */
+  #counterSample(name: string): string {
+    return this.#openmetrics && !name.endsWith('_total') ? `${name}_total` : name
+  }
+
+  #sample(name: string, labels: string, value: number): void {
+    this.writer.text(labels === '' ? `${name} ` : `${name}{${labels}} `)
+    this.writer.numberLine(value)
+  }
+
+  /**
+   * Eleven lines that differ only in `le` and a number: the prefix is written once and copied.
+   */
+  #histogram(
+    name: string,
+    labels: string,
+    family: AnyHistogramFamily,
+    classic: BucketCounts
+  ): void {
+    const { writer } = this
+    const les = lesOf(family)
+    const prefix = `${name}_bucket{${labels}`
+    writer.reserve((prefix.length * 3 + 64) * (les.length + 1))
+    const from = writer.at
+    writer.text(prefix)
+    const to = writer.at
+    let cumulative = 0
+    for (const [i, le] of les.entries()) {
+      if (i > 0) writer.copy(from, to)
+      writer.bytes(labels === '' ? le.subarray(1) : le)
+      cumulative += classic.counts[i]!
+      writer.numberLine(cumulative)
+    }
+    this.#sample(`${name}_sum`, labels, classic.sum)
+    this.#sample(`${name}_count`, labels, cumulative)
+  }
+
+  #labelsOf(as: Exposed, series: Series): string {
+    return this.#join(labelText(as.labelNames, series.values))
+  }
+
+  #join(labels: string): string {
+    if (this.#constant === '') return labels
+    return labels === '' ? this.#constant : `${labels},${this.#constant}`
+  }
+}
+
+function formatValue(value: string | number): string {
+  return typeof value === 'number' ? formatNumber(value) : value
+}
+
+const LES = new WeakMap<AnyHistogramFamily, readonly Buffer[]>()
+
+/** `,le="0.005"} ` and so on, as bytes. */
+function lesOf(family: AnyHistogramFamily): readonly Buffer[] {
+  let les = LES.get(family)
+  if (les === undefined) {
+    les = [...family.bounds.upper, Infinity].map((le) => Buffer.from(`,le="${formatNumber(le)}"} `))
+    LES.set(family, les)
+  }
+  return les
+}

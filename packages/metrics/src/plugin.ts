@@ -1,0 +1,127 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import { gcAction, resetAction } from './actions.ts'
+import { VitalsDeclarationError } from './errors.ts'
+import { Hub } from './hub.ts'
+import { optionsSchema } from './options.ts'
+import type { MetricsOptions, ResolvedMetricsOptions } from './options.ts'
+import type { RequestRecord } from './requests/request-record.ts'
+import { RequestContext } from './requests/request-context.ts'
+import { installContextReentry, installRequestHooks } from './requests/request-hooks.ts'
+import { resolveOptions } from './resolve-options.ts'
+import { declareRuntimeMetrics } from './runtime/runtime-metrics.ts'
+import { cardinalityView, runtimeView } from './views.ts'
+import type { Vitals } from './vitals.ts'
+
+const NAME = '@fastify-vitals/metrics'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The hub of all fastify-vitals plugins: write, read, judge, show and act. */
+    vitals: Vitals
+  }
+  interface FastifyRequest {
+    /** The request's record; `null` when no plugin needs records. */
+    vitalsRecord: RequestRecord | null
+  }
+}
+
+const plugin: FastifyPluginAsync<MetricsOptions> = async (app, given) => {
+  if (app.hasDecorator('vitals')) {
+    throw new VitalsDeclarationError(
+      `${NAME} is already registered here; register it once, before the plugins that use it`
+    )
+  }
+  const options = resolveOptions<ResolvedMetricsOptions>(NAME, optionsSchema, given)
+  const hub = new Hub(options, {
+    requests: requestContext(app),
+    now: () => performance.now(),
+    onError: errorReporter(app)
+  })
+  app.decorate('vitals', hub)
+  app.decorateRequest('vitalsRecord', null)
+  declareOwnMetrics(hub)
+  if (options.runtimeMetrics) watchRuntime(app, hub, options)
+  const timer = setInterval(() => hub.endSlot(), options.history.slotSeconds * 1000)
+  timer.unref()
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    hub.close()
+  })
+}
+
+function requestContext(app: FastifyInstance): RequestContext {
+  const context: RequestContext = new RequestContext(
+    () => installRequestHooks(app, context),
+    () => installContextReentry(app, context)
+  )
+  return context
+}
+
+/** Logs what fails in callbacks, each kind once: they run every few seconds. */
+function errorReporter(app: FastifyInstance): (what: string, error: unknown) => void {
+  const reported = new Set<string>()
+  return (what, error) => {
+    if (reported.has(what) || reported.size >= 100) return
+    reported.add(what)
+    app.log.warn({ err: error }, `${NAME}: ${what} failed; this is logged once`)
+  }
+}
+
+function declareOwnMetrics(hub: Hub): void {
+  hub.gauge({
+    name: 'vitals_series',
+    help: 'Series held, by metric',
+    labelNames: ['metric'],
+    history: false,
+    collect: () => hub.families.map(({ name, size }) => [{ metric: name }, size])
+  })
+  hub.gauge({
+    name: 'vitals_series_refused',
+    help: 'Lookups of series that were refused because their metric was full, by metric',
+    labelNames: ['metric'],
+    history: false,
+    collect: () =>
+      hub.families
+        .filter(({ refused }) => refused > 0)
+        .map(({ name, refused }) => [{ metric: name }, refused])
+  })
+  hub.counter({
+    name: 'vitals_series_dropped_total',
+    help: 'Series dropped because they were idle',
+    history: false,
+    collect: () => hub.families.reduce((sum, { droppedCount }) => sum + droppedCount, 0)
+  })
+  hub.gauge({
+    name: 'vitals_history_bytes',
+    help: 'Memory of the history in bytes',
+    history: false,
+    collect: () => hub.history.bytes
+  })
+  hub.views.add(cardinalityView(() => hub.families))
+  hub.actions.add(resetAction(() => hub.reset()))
+}
+
+function watchRuntime(app: FastifyInstance, hub: Hub, options: ResolvedMetricsOptions): void {
+  const monitor = declareRuntimeMetrics(hub, options.diskPaths, () => performance.now())
+  hub.views.add(runtimeView(monitor))
+  hub.actions.add(gcAction())
+  hub.onSlot((nowMs) => void monitor.sample(nowMs))
+  app.addHook('onReady', async () => await monitor.sample(performance.now()))
+  app.addHook('onClose', async () => monitor.close())
+}
+
+/**
+ * The shared core: decorates the root with `app.vitals`.
+ * @throws VitalsOptionError for options it can't work with
+ */
+export const metrics: FastifyPluginAsync<MetricsOptions> = fp(plugin, {
+  name: NAME,
+  fastify: '5.x'
+})
+
+/** The hub of an app, registered with defaults when it is not there yet. For plugins. */
+export async function ensureVitals(app: FastifyInstance): Promise<Vitals> {
+  if (!app.hasDecorator('vitals')) await app.register(metrics)
+  return app.vitals
+}
