@@ -33,7 +33,7 @@ export type {
   RequestPart,
   RequestRecord
 } from './requests/request-record.ts'
-export { UNMATCHED } from './requests/route-table.ts'
+export { UNMATCHED, WATCHED_REQUESTS } from './requests/route-table.ts'
 export type { Route } from './requests/route-table.ts'
 export { resolveOptions } from './resolve-options.ts'
 export { OTHER } from './series-labels.ts'

@@ -7,10 +7,12 @@ export type Breakdown = Readonly<Record<string, number>>
 export function breakdownOf(record: RequestRecord, nowMs: number): Breakdown {
   const parts: Record<string, number> = {}
   for (const [name, part] of record.parts) parts[name] = part.totalMs(nowMs)
-  if (record.serialiseMs > 0 && record.payloadMs > 0) {
-    parts.serialisation = record.payloadMs - record.serialiseMs
+  const { detail } = record
+  if (detail !== null && detail.replyMs > 0) {
+    const repliedMs = detail.repliedMs || nowMs
+    parts.serialisation = repliedMs - detail.replyMs
+    parts.send = nowMs - repliedMs
   }
-  if (record.payloadMs > 0) parts.send = Math.max(0, nowMs - record.payloadMs)
   const explained = Object.values(parts).reduce((sum, ms) => sum + ms, 0)
   const handler = Math.max(0, nowMs - record.startMs - explained)
   return { handler: round(handler), ...mapValues(parts, round) }

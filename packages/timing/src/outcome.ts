@@ -30,7 +30,9 @@ export type ResponseKind = 'plain' | 'stream' | 'event_stream' | 'upgrade'
 export function kindOf(record: RequestRecord): ResponseKind {
   const { request, reply } = record
   if (record.isUpgrade) return 'upgrade'
-  if (record.firstByteMs === 0 && !reply.raw.chunkedEncoding) return 'plain'
+  const hasLength = reply.getHeader('content-length') !== undefined
+  const isWritten = reply.raw.chunkedEncoding || (record.detail?.firstByteMs ?? 0) > 0
+  if (hasLength || !isWritten) return 'plain'
   const type = reply.getHeader('content-type') ?? request.headers.accept
   return String(type).startsWith('text/event-stream') ? 'event_stream' : 'stream'
 }

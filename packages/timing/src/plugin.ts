@@ -4,7 +4,6 @@ import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { Connections } from './connections.ts'
 import { highErrorRate, highLatency } from './detectors.ts'
-import { watchFirstByte } from './first-byte.ts'
 import { guarded } from './guarded.ts'
 import { declareHttpMetrics } from './http-metrics.ts'
 import type { HttpMetrics } from './http-metrics.ts'
@@ -42,7 +41,7 @@ const plugin: FastifyPluginAsync<TimingOptions> = async (app, given) => {
   vitals.requests.observe((record, status, nowMs) => recorder.complete(record, status, nowMs))
   vitals.onSlot(() => recorder.expire(Date.now()))
   vitals.onReset(() => recorder.reset())
-  addReplyHooks(app, options, reportFailure)
+  addServerTiming(app, options, reportFailure)
   const connections = new Connections(app.server)
   declareGauges(app, vitals, metrics, connections)
   const { apdexTargetMs } = options
@@ -122,29 +121,19 @@ function labelReader(
   }
 }
 
-/** Notes when a payload is ready, watches streams, and answers with `Server-Timing` if it should. */
-function addReplyHooks(
+/** Answers with `Server-Timing` where it should; without it there is no hook. */
+function addServerTiming(
   app: FastifyInstance,
   options: ResolvedTimingOptions,
   reportFailure: FailureReporter
 ): void {
   const rule = serverTimingRule(options)
-  const wanted = rule && guarded(rule, false, reportFailure('allowTrace'))
-  app.addHook('preSerialization', function noteSerialisation(request, _reply, payload, done) {
+  if (rule === undefined) return
+  const isWanted = guarded(rule, false, reportFailure('allowTrace'))
+  app.addHook('onSend', function sendServerTiming(request, reply, payload, done) {
     const record = request.vitalsRecord
-    if (record !== null) record.serialiseMs = performance.now()
-    done(null, payload)
-  })
-  app.addHook('onSend', function notePayload(request, reply, payload, done) {
-    const record = request.vitalsRecord
-    if (record !== null) {
-      record.payloadMs = performance.now()
-      if (typeof payload === 'object' && payload !== null && !Buffer.isBuffer(payload)) {
-        watchFirstByte(record)
-      }
-      if (wanted?.(request)) {
-        reply.header('server-timing', serverTimingValue(record, record.payloadMs))
-      }
+    if (record !== null && isWanted(request)) {
+      reply.header('server-timing', serverTimingValue(record, performance.now()))
     }
     done(null, payload)
   })

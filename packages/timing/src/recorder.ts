@@ -1,4 +1,4 @@
-import { CLIENT_CLOSED_REQUEST } from '@fastify-vitals/metrics'
+import { CLIENT_CLOSED_REQUEST, WATCHED_REQUESTS } from '@fastify-vitals/metrics'
 import type { Labels, RequestRecord, Route } from '@fastify-vitals/metrics'
 import { breakdownOf } from './breakdown.ts'
 import { Endpoint } from './endpoint.ts'
@@ -60,10 +60,10 @@ export class Recorder {
     if (endpoint === null) return
     const durationMs = nowMs - record.startMs
     endpoint.lastMs = nowMs
-    if (record.firstByteMs === 0 && !record.reply.raw.chunkedEncoding && !record.isUpgrade) {
+    if (!record.reply.raw.chunkedEncoding && record.detail === null && !record.isUpgrade) {
       endpoint.kinds.plain++
       this.#count(endpoint, record, status, durationMs / 1000)
-    } else this.#completeStream(endpoint, record, status, durationMs)
+    } else this.#completeByKind(endpoint, record, status, durationMs)
     this.#countSizes(endpoint, record, status)
     if (this.#queueHeader !== '') this.#countQueueTime(record)
     endpoint.queries += record.queryCount
@@ -96,17 +96,18 @@ export class Recorder {
   }
 
   /** What streams for as long as somebody listens says nothing of speed by its duration. */
-  #completeStream(
+  #completeByKind(
     endpoint: Endpoint,
     record: RequestRecord,
     status: number,
     durationMs: number
   ): void {
     const kind = kindOf(record)
+    const { route } = endpoint
     endpoint.kinds[kind]++
-    if (record.firstByteMs > 0) {
-      endpoint.countFirstByte((record.firstByteMs - record.startMs) / 1000)
-    }
+    if (kind !== 'plain') route.watched = WATCHED_REQUESTS
+    const firstByteMs = record.detail?.firstByteMs ?? 0
+    if (firstByteMs > 0) endpoint.countFirstByte((firstByteMs - record.startMs) / 1000)
     if (kind === 'stream' || kind === 'plain')
       this.#count(endpoint, record, status, durationMs / 1000)
     else {
@@ -125,9 +126,9 @@ export class Recorder {
       if (declared !== undefined) endpoint.countRequestSize(Number(declared))
     }
     if (status === CLIENT_CLOSED_REQUEST) return
-    if (record.firstByteMs > 0) {
+    if (record.detail !== null && record.detail.firstByteMs > 0) {
       const { socket } = record.request.raw
-      endpoint.countResponseSize(socket.bytesWritten - record.bytesBefore)
+      endpoint.countResponseSize(socket.bytesWritten - record.detail.bytesBefore)
     } else {
       const declared = record.reply.getHeader('content-length')
       if (declared !== undefined) endpoint.countResponseSize(Number(declared))
@@ -152,6 +153,7 @@ export class Recorder {
   }
 
   #logSlow(endpoint: Endpoint, record: RequestRecord, status: number, nowMs: number): void {
+    endpoint.route.watched = WATCHED_REQUESTS
     const { method, url } = endpoint.route
     const request = {
       method,

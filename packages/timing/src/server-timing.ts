@@ -17,11 +17,11 @@ export function serverTimingRule(
 }
 
 /**
- * The value of `Server-Timing`: the total until the payload was ready, and its parts.
+ * The value of `Server-Timing`: the total until the payload was serialised, and its parts.
  * @see https://www.w3.org/TR/server-timing/
  */
 export function serverTimingValue(record: RequestRecord, nowMs: number): string {
-  const { send: _send, ...parts } = breakdownOf(record, nowMs)
+  const parts = breakdownOf(record, nowMs)
   const entries = Object.entries({ total: nowMs - record.startMs, ...parts })
   return entries.map(([name, ms]) => `${name};dur=${ms.toFixed(3)}`).join(', ')
 }

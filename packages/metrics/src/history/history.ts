@@ -143,25 +143,28 @@ export class History {
   /** The slot that is still open. Counters and gauges are read, not ended. */
   #live(): Block {
     const run = mergeRuns([...this.#slotRuns, this.#table.peek()])
-    const counters = scalarsOf(this.#openGains().map(([counter, gain]) => [counter.id, gain]))
+    const counters = scalarsOf(this.#openGains())
     const endMs = this.#sources.now()
     return { ...EMPTY_BLOCK, startMs: this.#slotStartMs, endMs, run, counters }
   }
 
+  /** What counters gained since the last slot; from here on they are compared with now. */
   #gains(): Scalars {
     const gains = this.#openGains()
-    for (const [counter] of gains) this.#totals.set(counter, counter.value)
-    return scalarsOf(gains.map(([counter, gain]) => [counter.id, gain]))
+    for (const family of this.#sources.counters()) {
+      for (const counter of family.series) this.#totals.set(counter, counter.value)
+    }
+    return scalarsOf(gains)
   }
 
-  /** Counters that moved since the slot began. One that was reset counts from zero. */
-  #openGains(): (readonly [Counter, number])[] {
-    const gains: (readonly [Counter, number])[] = []
+  /** Counters that rose since the slot began, by id. One that was reset counts from zero. */
+  #openGains(): (readonly [id: number, gain: number])[] {
+    const gains: (readonly [number, number])[] = []
     for (const family of this.#sources.counters()) {
       for (const counter of family.series) {
         const before = this.#totals.get(counter) ?? 0
         const gain = counter.value >= before ? counter.value - before : counter.value
-        if (gain > 0 && counter.id !== 0) gains.push([counter, gain])
+        if (gain > 0 && counter.id !== 0) gains.push([counter.id, gain])
       }
     }
     return gains

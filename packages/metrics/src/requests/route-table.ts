@@ -1,4 +1,5 @@
 import type { FastifyContextConfig, FastifyRequest, RouteOptions } from 'fastify'
+import { watchReply } from './watch-reply.ts'
 import { OTHER } from '../series-labels.ts'
 
 /** One method of one declared route, or all requests of one method that matched none. */
@@ -10,7 +11,12 @@ export interface Route {
   /** Pattern, such as `/orders/:id`, prefixes included; `_UNMATCHED` where no route matched. */
   readonly url: string
   readonly config: Readonly<Partial<FastifyContextConfig>>
+  /** How many of its next requests are watched in detail. */
+  watched: number
 }
+
+/** A new route is watched for so many requests, and again whenever one turns out interesting. */
+export const WATCHED_REQUESTS = 100
 
 /** Label of requests that matched no route: what clients make up must not become series. */
 export const UNMATCHED = '_UNMATCHED'
@@ -37,7 +43,12 @@ export class RouteTable {
     options.handler = function onKnownRoute(request, reply) {
       const record = request.vitalsRecord
       if (record !== null && record.knownRoute === null) {
-        record.knownRoute = routes.size === 1 ? first! : (routes.get(request.method) ?? first!)
+        const route = routes.size === 1 ? first! : (routes.get(request.method) ?? first!)
+        record.knownRoute = route
+        if (route.watched > 0) {
+          route.watched--
+          watchReply(record)
+        }
       }
       return handler.call(this, request, reply)
     }
@@ -62,7 +73,7 @@ export class RouteTable {
     }
     let route = byUrl.get(url)
     if (route === undefined) {
-      route = { index: this.routes.length, method, url, config }
+      route = { index: this.routes.length, method, url, config, watched: WATCHED_REQUESTS }
       byUrl.set(url, route)
       this.routes.push(route)
     }

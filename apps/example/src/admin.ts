@@ -1,0 +1,112 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { FAULT_NAMES } from './faults.ts'
+import type { FaultName, Faults } from './faults.ts'
+import { problem } from './schemas.ts'
+
+const anything = Type.Unsafe<unknown>({})
+const named = Type.Object({ name: Type.String({ maxLength: 60 }) })
+
+interface Named {
+  Params: { name: string }
+}
+
+/** Figures, actions and faults, for whoever has the token. */
+export async function adminRoutes(
+  app: FastifyInstance,
+  { token, faults }: { token: string | undefined; faults: Faults }
+): Promise<void> {
+  app.addHook('onRequest', async (request, reply) => {
+    if (token === undefined) {
+      return await refuse(reply, 403, 'admin routes are off: start the app with ADMIN_TOKEN set')
+    }
+    if (!isAllowed(request, token)) {
+      return await refuse(reply, 401, 'send the header Authorization: Bearer <ADMIN_TOKEN>')
+    }
+  })
+  addViews(app)
+  addActions(app)
+  addFaults(app, faults)
+}
+
+function addViews(app: FastifyInstance): void {
+  const { views } = app.vitals
+  app.get('/views', { schema: { response: { 200: anything } } }, async () => ({
+    views: views.list().map(({ name, description }) => ({ name, description }))
+  }))
+  app.get<Named>(
+    '/views/:name',
+    { schema: { params: named, response: { 200: anything, 404: problem } } },
+    async (request, reply) => {
+      const view = views.get(request.params.name)
+      if (view === undefined) return await unknown(reply, 'view', request.params.name, views.list())
+      return await view.read(request.query as Record<string, unknown>)
+    }
+  )
+}
+
+function addActions(app: FastifyInstance): void {
+  const { actions } = app.vitals
+  app.post<Named>(
+    '/actions/:name',
+    { schema: { params: named, response: { 200: anything, 404: problem } } },
+    async (request, reply) => {
+      const action = actions.get(request.params.name)
+      if (action === undefined) {
+        return await unknown(reply, 'action', request.params.name, actions.list())
+      }
+      return await action.run()
+    }
+  )
+}
+
+function addFaults(app: FastifyInstance, faults: Faults): void {
+  const body = Type.Object({ enabled: Type.Boolean() }, { additionalProperties: Type.Number() })
+  app.get('/faults', { schema: { response: { 200: anything } } }, async () => ({
+    faults: faults.list()
+  }))
+  app.put<Named & { Body: { enabled: boolean } & Record<string, number> }>(
+    '/faults/:name',
+    { schema: { params: named, body, response: { 200: anything, 400: problem, 404: problem } } },
+    async (request, reply) => {
+      const name = request.params.name as FaultName
+      if (!FAULT_NAMES.includes(name)) {
+        return await unknown(reply, 'fault', name, faults.list())
+      }
+      const { enabled, ...parameters } = request.body
+      if (enabled) faults.enable(name, parameters)
+      else faults.disable(name)
+      return faults.list().find((fault) => fault.name === name)
+    }
+  )
+}
+
+/** Compares digests, which are equally long whatever was sent, in constant time. */
+function isAllowed(request: FastifyRequest, token: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`))
+}
+
+async function unknown(
+  reply: FastifyReply,
+  kind: string,
+  name: string,
+  known: readonly { readonly name: string }[]
+): Promise<FastifyReply> {
+  const allowed = known.map((each) => each.name).join(', ')
+  return await refuse(
+    reply,
+    404,
+    `there is no ${kind} ${JSON.stringify(name)}; there are: ${allowed}`
+  )
+}
+
+async function refuse(
+  reply: FastifyReply,
+  statusCode: number,
+  message: string
+): Promise<FastifyReply> {
+  const error = { 401: 'Unauthorized', 403: 'Forbidden' }[statusCode] ?? 'Not Found'
+  return await reply.code(statusCode).send({ statusCode, error, message })
+}

@@ -1,0 +1,67 @@
+import metrics from '@fastify-vitals/metrics'
+import timing from '@fastify-vitals/timing'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
+import { adminRoutes } from './admin.ts'
+import { catalogueRoutes } from './catalogue.ts'
+import { openDatabase } from './database.ts'
+import type { Database } from './database.ts'
+import { Faults } from './faults.ts'
+import { faultyDatabase } from './faulty-database.ts'
+import { orderRoutes } from './orders.ts'
+import { quoteRoutes } from './quotes.ts'
+import { seed } from './seed.ts'
+import { startPriceService } from './upstream.ts'
+
+export interface ShopOptions {
+  /** PostgreSQL to use; an embedded one when left out. */
+  readonly databaseUrl?: string | undefined
+  /** Schema of the tables on a PostgreSQL server. Default `vitals_shop`. */
+  readonly databaseSchema?: string
+  /** Lets whoever has it see figures and switch faults; without it the admin routes are off. */
+  readonly adminToken?: string | undefined
+  /** Lowest level that is logged. Default `warn`. */
+  readonly logLevel?: string
+}
+
+/** The shop: not listening yet, with its database filled and its price service running. */
+export async function buildApp(options: ShopOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify({
+    logger: { level: options.logLevel ?? 'warn' },
+    forceCloseConnections: 'idle'
+  })
+  await app.register(metrics, { defaultLabels: { service: 'shop' } })
+  await app.register(timing, {
+    serverTiming: 'on-request',
+    allowTrace: (request) => request.ip === '127.0.0.1',
+    excludePaths: ['/metrics', '/health', '/admin/*']
+  })
+  const faults = new Faults((name, isOn) => app.log.info(`fault ${name} is ${isOn ? 'on' : 'off'}`))
+  const opened = await openDatabase(options.databaseUrl, options.databaseSchema ?? 'vitals_shop')
+  const prices = await startPriceService(faults)
+  app.addHook('onClose', async () => {
+    await prices.close()
+    await opened.close()
+  })
+  await seed(opened)
+  const database = faultyDatabase(opened, faults)
+  addHealthAndMetrics(app, database)
+  catalogueRoutes(app, database, faults)
+  orderRoutes(app, database, faults)
+  quoteRoutes(app, prices, faults)
+  await app.register(adminRoutes, { prefix: '/admin', token: options.adminToken, faults })
+  return app
+}
+
+function addHealthAndMetrics(app: FastifyInstance, database: Database): void {
+  const health = Type.Object({ status: Type.String(), database: Type.String() })
+  app.get('/health', { schema: { response: { 200: health } } }, async () => {
+    await database.query('SELECT 1')
+    return { status: 'ok', database: database.kind }
+  })
+  app.get('/metrics', async (request, reply) => {
+    const { contentType, body } = app.vitals.scrape(request.headers.accept)
+    return await reply.type(contentType).send(body)
+  })
+}

@@ -1,0 +1,1 @@
+export const histogram = async (_args: readonly string[]): Promise<boolean> => true

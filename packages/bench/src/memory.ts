@@ -1,0 +1,1 @@
+export const memory = async (_args: readonly string[]): Promise<boolean> => true

@@ -1,0 +1,1 @@
+export const scrape = async (_args: readonly string[]): Promise<boolean> => true

@@ -1,0 +1,104 @@
+import timing from '@fastify-vitals/timing'
+import metrics from '@fastify-vitals/metrics'
+import circuitBreaker from '@fastify/circuit-breaker'
+import compress from '@fastify/compress'
+import otel from '@fastify/otel'
+import rateLimit from '@fastify/rate-limit'
+import { fastifyRequestContext } from '@fastify/request-context'
+import underPressure from '@fastify/under-pressure'
+import { plugin as promster } from '@promster/fastify'
+import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import fastifyMetrics from 'fastify-metrics'
+
+/** One way to set up the same little app. */
+export interface Variant {
+  readonly name: string
+  readonly isOurs: boolean
+  readonly setUp: (app: FastifyInstance) => Promise<void>
+}
+
+const GIGABYTE = 2 ** 30
+const nothing = async (): Promise<void> => {}
+
+/** What everything is compared with. */
+export const BARE = 'bare'
+/** The same again: its difference to bare must be nothing, or the run can't be trusted. */
+export const CONTROL = 'bare (control)'
+export const TIMING = 'vitals: timing'
+export const FASTIFY_METRICS = 'fastify-metrics'
+
+const ours = (name: string, setUp: Variant['setUp']): Variant => ({ name, isOurs: true, setUp })
+const peer = (name: string, setUp: Variant['setUp']): Variant => ({ name, isOurs: false, setUp })
+
+export const VARIANTS: readonly Variant[] = [
+  peer(BARE, nothing),
+  peer(CONTROL, nothing),
+  ours('vitals: metrics', async (app) => {
+    await app.register(metrics)
+  }),
+  ours(TIMING, async (app) => {
+    await app.register(timing)
+  }),
+  ours('vitals: all', async (app) => {
+    await app.register(timing)
+    app.vitals.requests.follow()
+  }),
+  peer(FASTIFY_METRICS, async (app) => {
+    await app.register(fastifyMetrics.default, { endpoint: '/metrics' })
+  }),
+  peer('@promster/fastify', async (app) => {
+    await app.register(promster)
+  }),
+  peer('@fastify/under-pressure', async (app) => {
+    await app.register(underPressure, { maxEventLoopDelay: 1000, maxHeapUsedBytes: 8 * GIGABYTE })
+  }),
+  peer('@fastify/circuit-breaker', async (app) => {
+    await app.register(circuitBreaker)
+    app.addHook('onRoute', (route) => {
+      route.preHandler = app.circuitBreaker()
+    })
+  }),
+  peer('@fastify/rate-limit', async (app) => {
+    await app.register(rateLimit, { max: 1e9, timeWindow: 60_000 })
+  }),
+  peer('@fastify/compress', async (app) => {
+    await app.register(compress)
+  }),
+  peer('@fastify/request-context', async (app) => {
+    await app.register(fastifyRequestContext)
+  }),
+  peer('@fastify/otel', async (app) => {
+    await app.register(new otel.FastifyOtelInstrumentation().plugin())
+  })
+]
+
+/** @throws Error naming the variants there are */
+export function variantNamed(name: string): Variant {
+  const found = VARIANTS.find((variant) => variant.name === name)
+  if (found !== undefined) return found
+  const names = VARIANTS.map((variant) => variant.name).join(', ')
+  throw new Error(`unknown variant "${name}"; there are: ${names}`)
+}
+
+const RESPONSE = {
+  type: 'object',
+  properties: { id: { type: 'string' }, price: { type: 'number' } }
+}
+
+/** The path that is asked for. */
+export const PATH = '/products/12'
+
+/** The app that all variants share: one route with a parameter and a response schema. */
+export async function buildApp(variant: Variant): Promise<FastifyInstance> {
+  const app = Fastify()
+  await variant.setUp(app)
+  app.get<{ Params: { id: string } }>(
+    '/products/:id',
+    { schema: { response: { 200: RESPONSE } } },
+    (request, reply) => {
+      reply.send({ id: request.params.id, price: 12.5 })
+    }
+  )
+  return app
+}
