@@ -70,9 +70,7 @@ export class TextFormat {
     this.writer.numberLine(value)
   }
 
-  /**
-   * Eleven lines that differ only in `le` and a number: the prefix is written once and copied.
-   */
+  /** Lines that differ only in `le` and a number, then the sum and the count. */
   #histogram(
     name: string,
     labels: string,
@@ -80,21 +78,28 @@ export class TextFormat {
     classic: BucketCounts
   ): void {
     const { writer } = this
-    const les = lesOf(family)
-    const prefix = `${name}_bucket{${labels}`
-    writer.reserve((prefix.length * 3 + 64) * (les.length + 1))
+    const { les, sum, count } = partsOf(family, name)
+    const lines = les.length + 2
+    writer.reserve((name.length + labels.length * 3 + LINE_BYTES) * lines)
+    const start = writer.at
+    writer.text(`${name}_bucket{`)
     const from = writer.at
-    writer.text(prefix)
+    writer.text(labels)
     const to = writer.at
-    let cumulative = 0
-    for (const [i, le] of les.entries()) {
-      if (i > 0) writer.copy(from, to)
-      writer.bytes(labels === '' ? le.subarray(1) : le)
-      cumulative += classic.counts[i]!
-      writer.numberLine(cumulative)
-    }
-    this.#sample(`${name}_sum`, labels, classic.sum)
-    this.#sample(`${name}_count`, labels, cumulative)
+    const total = writer.cumulativeLines(
+      start,
+      to,
+      labels === '' ? les.map((le) => le.subarray(1)) : les,
+      classic.counts
+    )
+    writer.short(sum)
+    writer.repeat(from, to)
+    writer.short(LABELS_END)
+    writer.numberLine(classic.sum)
+    writer.short(count)
+    writer.repeat(from, to)
+    writer.short(LABELS_END)
+    writer.numberLine(total)
   }
 
   #labelsOf(as: Exposed, series: Series): string {
@@ -111,14 +116,32 @@ function formatValue(value: string | number): string {
   return typeof value === 'number' ? formatNumber(value) : value
 }
 
-const LES = new WeakMap<AnyHistogramFamily, readonly Buffer[]>()
+/** The bytes of a histogram's lines that are the same for all of its series. */
+interface HistogramParts {
+  /** `,le="0.005"} ` and so on. */
+  readonly les: readonly Uint8Array[]
+  readonly sum: Uint8Array
+  readonly count: Uint8Array
+}
 
-/** `,le="0.005"} ` and so on, as bytes. */
-function lesOf(family: AnyHistogramFamily): readonly Buffer[] {
-  let les = LES.get(family)
-  if (les === undefined) {
-    les = [...family.bounds.upper, Infinity].map((le) => Buffer.from(`,le="${formatNumber(le)}"} `))
-    LES.set(family, les)
+const LABELS_END = Buffer.from('} ')
+/** Room for `_bucket`, braces, `le` and a number. */
+const LINE_BYTES = 80
+
+const PARTS = new WeakMap<AnyHistogramFamily, Map<string, HistogramParts>>()
+
+function partsOf(family: AnyHistogramFamily, name: string): HistogramParts {
+  const byName = PARTS.get(family) ?? new Map<string, HistogramParts>()
+  PARTS.set(family, byName)
+  let parts = byName.get(name)
+  if (parts === undefined) {
+    const bounds = [...family.bounds.upper, Infinity]
+    parts = {
+      les: bounds.map((le) => Buffer.from(`,le="${formatNumber(le)}"} `)),
+      sum: Buffer.from(`${name}_sum{`),
+      count: Buffer.from(`${name}_count{`)
+    }
+    byName.set(name, parts)
   }
-  return les
+  return parts
 }

@@ -2,6 +2,7 @@ const CHUNK_BYTES = 64 * 1024
 const MAX_NUMBER_BYTES = 32
 const NEWLINE = 10
 const ZERO = 48
+const MAX_SMALL = 2 ** 30
 
 /**
  * Writes text into chunks of bytes. Numbers are written digit by digit and repeated prefixes are
@@ -42,36 +43,68 @@ export class TextWriter {
     this.#at += this.#chunk.write(text, this.#at)
   }
 
-  bytes(bytes: Uint8Array): void {
-    this.reserve(bytes.length)
-    this.#chunk.set(bytes, this.#at)
-    this.#at += bytes.length
+  /**
+   * Lines that differ only in their end: each repeats the bytes of the current chunk from `from` to
+   * `to`, and goes on with its own bytes and the sum of the counts so far. The first one is begun.
+   * The caller has reserved the room.
+   *
+   * @returns the sum of all counts
+   */
+  cumulativeLines(
+    from: number,
+    to: number,
+    ends: readonly Uint8Array[],
+    counts: readonly number[]
+  ): number {
+    let total = 0
+    for (let i = 0; i < ends.length; i++) {
+      if (i > 0) this.repeat(from, to)
+      this.short(ends[i]!)
+      total += counts[i]!
+      this.numberLine(total)
+    }
+    return total
   }
 
-  /** Repeats bytes of the current chunk; the caller has reserved them with what it wrote before. */
-  copy(from: number, to: number): void {
+  /** Repeats bytes of the current chunk; the caller has reserved the room. */
+  repeat(from: number, to: number): void {
     this.#chunk.copyWithin(this.#at, from, to)
     this.#at += to - from
+  }
+
+  /** A few bytes, one by one: for so few a call of `set` costs more. The caller has reserved them. */
+  short(bytes: Uint8Array): void {
+    const chunk = this.#chunk
+    let at = this.#at
+    for (let i = 0; i < bytes.length; i++) chunk[at++] = bytes[i]!
+    this.#at = at
   }
 
   /** A number and the end of its line. */
   numberLine(value: number): void {
     this.reserve(MAX_NUMBER_BYTES)
     if (Number.isSafeInteger(value) && value >= 0) this.#integer(value)
-    else this.#at += this.#chunk.write(formatNumber(value), this.#at, 'latin1')
+    else this.#ascii(formatNumber(value))
     this.#chunk[this.#at++] = NEWLINE
   }
 
+  #ascii(text: string): void {
+    for (let i = 0; i < text.length; i++) this.#chunk[this.#at++] = text.charCodeAt(i)
+  }
+
   #integer(value: number): void {
+    if (value > MAX_SMALL) {
+      this.#ascii(String(value))
+      return
+    }
     let digits = 1
     for (let limit = 10; limit <= value; limit *= 10) digits++
-    let at = this.#at + digits
-    let rest = value
-    do {
-      const next = Math.floor(rest / 10)
-      this.#chunk[--at] = ZERO + rest - next * 10
+    let rest = value | 0
+    for (let at = this.#at + digits - 1; at >= this.#at; at--) {
+      const next = (rest / 10) | 0
+      this.#chunk[at] = ZERO + rest - next * 10
       rest = next
-    } while (rest > 0)
+    }
     this.#at += digits
   }
 

@@ -28,7 +28,7 @@ export class RuntimeMonitor {
   readonly #loop = new EventLoopMonitor()
   readonly #cpu: CpuUsage
   readonly #disk: DiskMonitor
-  readonly #quotaCores: number = cpuQuotaCores()
+  readonly quotaCores: number = cpuQuotaCores()
   readonly #stopGc: () => void
 
   constructor(
@@ -36,7 +36,7 @@ export class RuntimeMonitor {
     now: () => number,
     onPause: (kind: GcKind, seconds: number) => void
   ) {
-    this.#cpu = new CpuUsage(this.#quotaCores, now)
+    this.#cpu = new CpuUsage(this.quotaCores, now)
     this.#disk = new DiskMonitor(diskPaths)
     this.#stopGc = observeGc(onPause)
   }
@@ -52,7 +52,7 @@ export class RuntimeMonitor {
     return {
       memory: memoryUsage(),
       cpuRatio: this.#cpu.ratio,
-      cpuQuotaCores: this.#quotaCores,
+      cpuQuotaCores: this.quotaCores,
       containerMemoryLimit: containerMemoryLimit(),
       loop: this.#loop.last,
       resources: activeResources(),
@@ -150,7 +150,7 @@ function declareProcessor(vitals: Vitals, monitor: RuntimeMonitor): void {
     name: 'process_cpu_quota_cores',
     help: 'Processor time that the process may use, in cores',
     history: false,
-    collect: () => cpuQuotaCores()
+    collect: () => monitor.quotaCores
   })
   vitals.gauge({
     name: 'process_uptime_seconds',
