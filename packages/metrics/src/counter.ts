@@ -9,6 +9,7 @@ export interface Counter extends Series {
 
 class CounterSeries implements Counter {
   id = 0
+  labelText: string | undefined = undefined
   value = 0
   dropped = false
   readonly values: readonly string[]

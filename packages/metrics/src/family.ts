@@ -24,6 +24,8 @@ export interface Series {
   id: number
   /** Label values in the order of the family's `labelNames`. */
   readonly values: readonly string[]
+  /** Its labels as text under the metric's own name; made at the first scrape. */
+  labelText: string | undefined
   /** True while the series is left out of the exposition because it was idle. */
   dropped: boolean
   /** Rises with every write; a series is idle while it stands still. */

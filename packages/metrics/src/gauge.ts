@@ -11,6 +11,7 @@ export interface Gauge extends Series {
 
 class GaugeSeries implements Gauge {
   id = 0
+  labelText: string | undefined = undefined
   value = 0
   dropped = false
   readonly values: readonly string[]

@@ -18,6 +18,7 @@ export interface HistogramOptions extends FamilyOptions {
 /** One series of durations. */
 export class Histogram implements Series {
   id = 0
+  labelText: string | undefined = undefined
   dropped = false
   readonly values: readonly string[]
   readonly latency: LatencyHistogram
@@ -77,6 +78,7 @@ export interface BucketHistogramOptions extends FamilyOptions {
 /** One series of sizes: classic buckets only, 0.2 KB. */
 export class BucketHistogram implements Series {
   id = 0
+  labelText: string | undefined = undefined
   dropped = false
   readonly values: readonly string[]
   readonly classic: BucketCounts

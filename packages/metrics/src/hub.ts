@@ -124,7 +124,7 @@ export class Hub implements Vitals {
     const chunks = scrape(this.families, this.registry, format, this.#options, (metric, error) =>
       this.#parts.onError(`metric ${metric}`, error)
     )
-    const body = Readable.from(chunks, { objectMode: false, highWaterMark: 65536 })
+    const body = Readable.from(chunks, { highWaterMark: 2 })
     return { contentType: CONTENT_TYPES[format], body }
   }
 

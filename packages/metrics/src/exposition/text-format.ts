@@ -23,7 +23,7 @@ export class TextFormat {
 
   /** The samples of one series. */
   series(family: AnyFamily, as: Exposed, series: Series): void {
-    const labels = this.#labelsOf(as, series)
+    const labels = this.#labelsOf(family, as, series)
     if ('bounds' in family) {
       const { classic } = series as Series & { classic: BucketCounts }
       this.#histogram(as.name, labels, family, classic)
@@ -82,9 +82,8 @@ export class TextFormat {
     const lines = les.length + 2
     writer.reserve((name.length + labels.length * 3 + LINE_BYTES) * lines)
     const start = writer.at
-    writer.text(`${name}_bucket{`)
-    const from = writer.at
-    writer.text(labels)
+    const from = start + name.length + BUCKET_HEAD.length
+    writer.text(name + BUCKET_HEAD + labels)
     const to = writer.at
     const total = writer.cumulativeLines(
       start,
@@ -102,8 +101,11 @@ export class TextFormat {
     writer.numberLine(total)
   }
 
-  #labelsOf(as: Exposed, series: Series): string {
-    return this.#join(labelText(as.labelNames, series.values))
+  #labelsOf(family: AnyFamily, as: Exposed, series: Series): string {
+    // a family that is shown under two names has its text made anew for the second
+    if (as !== family) return this.#join(labelText(as.labelNames, series.values))
+    series.labelText ??= this.#join(labelText(as.labelNames, series.values))
+    return series.labelText
   }
 
   #join(labels: string): string {
@@ -124,6 +126,7 @@ interface HistogramParts {
   readonly count: Uint8Array
 }
 
+const BUCKET_HEAD = '_bucket{'
 const LABELS_END = Buffer.from('} ')
 /** Room for `_bucket`, braces, `le` and a number. */
 const LINE_BYTES = 80

@@ -31,6 +31,9 @@ export interface HistorySources {
 const FINE_MS = 5 * 60_000
 const MINUTE_MS = 60_000
 
+/** A slot with more runs than this has them merged: its memory follows what differs, not how often. */
+const MOST_RUNS = 16
+
 /** With so few blocks left, a history that is still too large forgets instead of merging. */
 const MIN_MINUTES = 8
 
@@ -64,7 +67,7 @@ export class History {
     this.#options = options
     this.#sources = sources
     this.#slotStartMs = sources.now()
-    this.#table = new DeltaTable((run) => this.#slotRuns.push(run))
+    this.#table = new DeltaTable((run) => this.#addRun(run))
   }
 
   /** Where histograms put what they record. */
@@ -134,6 +137,11 @@ export class History {
     this.#minutes = []
     this.#gains()
     this.#slotStartMs = this.#sources.now()
+  }
+
+  #addRun(run: Run): void {
+    this.#slotRuns.push(run)
+    if (this.#slotRuns.length >= MOST_RUNS) this.#slotRuns = [mergeRuns(this.#slotRuns)]
   }
 
   get #blocks(): Block[] {
