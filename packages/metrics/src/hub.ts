@@ -180,7 +180,8 @@ export class Hub implements Vitals {
   }
 
   #refreshAll(): void {
-    for (const family of this.#families.values()) this.#refresh(family)
+    // what was declared first tells about the others, so it is read last
+    for (const family of this.families.toReversed()) this.#refresh(family)
   }
 
   #refresh(family: AnyFamily): void {

@@ -1,4 +1,5 @@
 import type { HistogramFamily, HistogramOptions } from './histogram.ts'
+import { LABEL_NAME } from './series-labels.ts'
 import type { Labels } from './series-labels.ts'
 
 /** Ends a measurement. @returns the duration in seconds; later calls record nothing more */
@@ -86,5 +87,5 @@ function metricWord(name: string): string {
 }
 
 function isLabelName(label: string): boolean {
-  return label !== 'le' && /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/.test(label)
+  return label !== 'le' && LABEL_NAME.test(label)
 }

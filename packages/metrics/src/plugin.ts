@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { gcAction, resetAction } from './actions.ts'
-import { VitalsDeclarationError } from './errors.ts'
+import { VitalsDeclarationError, VitalsOptionError, shown } from './errors.ts'
 import { Hub } from './hub.ts'
 import { optionsSchema } from './options.ts'
 import type { MetricsOptions, ResolvedMetricsOptions } from './options.ts'
@@ -11,6 +11,7 @@ import { installContextReentry, installRequestHooks } from './requests/request-h
 import { resolveOptions } from './resolve-options.ts'
 import { declareRuntimeMetrics } from './runtime/runtime-metrics.ts'
 import { cardinalityView, runtimeView } from './views.ts'
+import { LABEL_NAME } from './series-labels.ts'
 import type { Vitals } from './vitals.ts'
 
 const NAME = '@fastify-vitals/metrics'
@@ -33,6 +34,7 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, given) => {
     )
   }
   const options = resolveOptions<ResolvedMetricsOptions>(NAME, optionsSchema, given)
+  checkTogether(options)
   const hub = new Hub(options, {
     requests: requestContext(app),
     now: () => performance.now(),
@@ -48,6 +50,25 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, given) => {
     clearInterval(timer)
     hub.close()
   })
+}
+
+/** @throws VitalsOptionError for what a JSON schema can't say */
+function checkTogether({ durationBuckets, defaultLabels }: ResolvedMetricsOptions): void {
+  if (durationBuckets.some((bound, i) => bound <= (durationBuckets[i - 1] ?? 0))) {
+    throw new VitalsOptionError(
+      NAME,
+      'durationBuckets',
+      `must ascend, got ${shown(durationBuckets)}`
+    )
+  }
+  const wrong = Object.keys(defaultLabels).find((label) => !LABEL_NAME.test(label))
+  if (wrong !== undefined) {
+    throw new VitalsOptionError(
+      NAME,
+      'defaultLabels',
+      `must have names that match ${LABEL_NAME.source}, got ${shown(wrong)}`
+    )
+  }
 }
 
 function requestContext(app: FastifyInstance): RequestContext {

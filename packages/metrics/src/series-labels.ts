@@ -7,7 +7,8 @@ export type Labels = Readonly<Record<string, string | number>>
 export const OTHER = '_OTHER'
 
 const METRIC_NAME = /^[a-zA-Z_:][a-zA-Z0-9_:]*$/
-const LABEL_NAME = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
+/** What Prometheus allows; names that begin with two underscores are its own. */
+export const LABEL_NAME: RegExp = /^(?!__)[a-zA-Z_][a-zA-Z0-9_]*$/
 const LONGEST_VALUE = 256
 
 /** @throws VitalsDeclarationError when Prometheus would refuse the names */

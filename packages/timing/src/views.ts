@@ -10,6 +10,8 @@ import { OUTCOMES } from './outcome.ts'
 import type { Recorder } from './recorder.ts'
 
 const RATE_WINDOW_SECONDS = 60
+/** Just after a start or a reset, a rate over less than this would say nothing. */
+const SHORTEST_RATE_SECONDS = 1
 const LONGEST_WINDOW_SECONDS = 7 * 86_400
 
 /** Where the views read. */
@@ -144,7 +146,7 @@ function figuresFor({ vitals, metrics }: ViewSources, query: Query): Chosen {
   const asked = windowSeconds(query)
   const window = vitals.history.window(asked ?? RATE_WINDOW_SECONDS)
   const recent = RouteFigures.ofWindow(window)
-  const recentSeconds = Math.max(window.seconds, Number.MIN_VALUE)
+  const recentSeconds = Math.max(window.seconds, SHORTEST_RATE_SECONDS)
   return asked === undefined
     ? { figures: RouteFigures.ofAllTime(metrics), seconds: undefined, recent, recentSeconds }
     : { figures: recent, seconds: window.seconds, recent, recentSeconds }

@@ -109,10 +109,9 @@ export class History {
 
   /** The time between two moments, monotonic milliseconds, widened to whole blocks. */
   between(startMs: number, endMs: number): Window {
+    const blocks = this.#blocks.filter((block) => block.endMs > startMs && block.startMs < endMs)
     const live = this.#live()
-    const blocks = [...this.#blocks, live].filter(
-      (block) => block.endMs > startMs && block.startMs < endMs
-    )
+    if (live.endMs >= startMs && live.startMs <= endMs) blocks.push(live)
     const first = blocks[0]?.startMs ?? startMs
     return new Window(blocks, first, blocks.at(-1)?.endMs ?? endMs, this.#sources.family)
   }

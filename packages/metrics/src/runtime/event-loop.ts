@@ -1,10 +1,9 @@
-import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
-import type { EventLoopUtilization, IntervalHistogram } from 'node:perf_hooks'
+import { performance } from 'node:perf_hooks'
+import type { EventLoopUtilization } from 'node:perf_hooks'
+import { LatencyHistogram } from '../latency-histogram.ts'
 
-const RESOLUTION_MS = 10
-/** A second is 1e9 ns, and the monitor's own timer takes a resolution to fire. */
-const NS_PER_SECOND = 1e9
-const OWN_DELAY_SECONDS = RESOLUTION_MS / 1000
+/** Forty looks a second: a block of 100 ms can't hide, and an idle process stays idle. */
+const LOOK_EVERY_MS = 25
 
 /** Event-loop delay and utilisation of the last interval. */
 export interface LoopSample {
@@ -16,41 +15,46 @@ export interface LoopSample {
   readonly utilisation: number
 }
 
-const NOTHING: LoopSample = { p50: 0, p99: 0, max: 0, utilisation: 0 }
-
 /**
- * Watches the event loop. Only `sample` ends an interval, never a reader: two scrapers see the same.
+ * Watches the event loop by how late a timer comes. Only `sample` ends an interval, never a reader:
+ * two scrapers see the same.
+ *
+ * Node's `monitorEventLoopDelay` would do, but it skips the first interval after every reset, and
+ * so misses a block that begins right then.
  */
 export class EventLoopMonitor {
-  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+  last: LoopSample = { p50: 0, p99: 0, max: 0, utilisation: 0 }
+  readonly #delays = new LatencyHistogram()
+  readonly #timer: NodeJS.Timeout
   #utilisation: EventLoopUtilization = performance.eventLoopUtilization()
-  last: LoopSample = NOTHING
+  #lookedMs: number = performance.now()
 
   constructor() {
-    this.#delay.enable()
+    this.#timer = setInterval(() => this.#look(), LOOK_EVERY_MS)
+    this.#timer.unref()
   }
 
   sample(): void {
+    this.#look()
     const now = performance.eventLoopUtilization()
     const { utilization } = performance.eventLoopUtilization(now, this.#utilisation)
     this.#utilisation = now
-    this.last =
-      this.#delay.count === 0
-        ? { ...NOTHING, utilisation: utilization }
-        : {
-            p50: lag(this.#delay.percentile(50)),
-            p99: lag(this.#delay.percentile(99)),
-            max: lag(this.#delay.max),
-            utilisation: utilization
-          }
-    this.#delay.reset()
+    this.last = {
+      p50: this.#delays.quantile(0.5) ?? 0,
+      p99: this.#delays.quantile(0.99) ?? 0,
+      max: this.#delays.max,
+      utilisation: utilization
+    }
+    this.#delays.reset()
   }
 
   close(): void {
-    this.#delay.disable()
+    clearInterval(this.#timer)
   }
-}
 
-function lag(nanoseconds: number): number {
-  return Math.max(0, nanoseconds / NS_PER_SECOND - OWN_DELAY_SECONDS)
+  #look(): void {
+    const nowMs = performance.now()
+    this.#delays.record(Math.max(0, nowMs - this.#lookedMs - LOOK_EVERY_MS) / 1000)
+    this.#lookedMs = nowMs
+  }
 }

@@ -1,0 +1,8 @@
+export { ManualClock } from './manual-clock.ts'
+export { pluginProblems } from './conformance.ts'
+export type { ConformanceOptions } from './conformance.ts'
+export { rawExchange, served } from './sockets.ts'
+export type { Served } from './sockets.ts'
+export { promtoolCheck, skipOrFail, startPrometheus } from './services.ts'
+export type { Prometheus } from './services.ts'
+export { eventually } from './eventually.ts'
