@@ -18,7 +18,7 @@ for (const { directory } of workspacePackages()) {
   const before = readFileSync(readme, 'utf8')
   if (optionsSchema === undefined || !before.includes(START)) continue
   const after = withTable(before, tableOf(optionsSchema))
-  if (after === before) continue
+  if (unformatted(after) === unformatted(before)) continue
   if (!checkOnly) writeFileSync(readme, after)
   else {
     stale++
@@ -31,6 +31,11 @@ process.exitCode = stale === 0 ? 0 : 1
 function withTable(readme, table) {
   const from = readme.indexOf(START) + START.length
   return `${readme.slice(0, from)}\n\n${table}\n\n${readme.slice(readme.indexOf(END))}`
+}
+
+/** The formatter aligns the columns of tables: that is no difference. */
+function unformatted(readme) {
+  return readme.replaceAll(/-{2,}/g, '--').replaceAll(/\s+/g, ' ')
 }
 
 function tableOf(schema) {

@@ -84,8 +84,11 @@ function addFaults(app: FastifyInstance, faults: Faults): void {
 
 /** Compares digests, which are equally long whatever was sent, in constant time. */
 function isAllowed(request: FastifyRequest, token: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
   return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`))
+}
+
+function digest(text: string): Buffer {
+  return createHash('sha256').update(text).digest()
 }
 
 async function unknown(

@@ -71,7 +71,7 @@ export function printChanges(
 }
 
 /** Endpoints whose typical request takes at least half as long again. */
-export function changesOf(
+function changesOf(
   before: readonly EndpointFigures[],
   after: readonly EndpointFigures[]
 ): Change[] {

@@ -79,7 +79,7 @@ export interface FaultState {
 }
 
 /** A fault was asked for what it can't do. */
-export class FaultError extends Error {
+class FaultError extends Error {
   readonly statusCode = 400
 }
 

@@ -13,7 +13,11 @@ try {
     console.log('shop: admin routes are off; set ADMIN_TOKEN to use them')
   }
   process.send?.({ address })
-  const stop = stopper(async () => await app.close())
+  const stop = stopper(async () => {
+    // a connection that falls idle meanwhile would be kept open for its next request
+    setInterval(() => app.server.closeIdleConnections(), 50).unref()
+    await app.close()
+  })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, stop)
   process.on('disconnect', stop)
 } catch (error) {

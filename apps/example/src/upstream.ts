@@ -7,7 +7,7 @@ const CONNECTIONS = 20
 const TIMEOUT_MS = 2000
 
 /** The service that quotes prices did not answer as it should. */
-export class UpstreamError extends Error {
+class UpstreamError extends Error {
   /** 504 when it took too long, else 502. */
   readonly statusCode: 502 | 504
 

@@ -35,7 +35,7 @@ function connection(port: number, bytes: Buffer, budget: { left: number }): Prom
       const length = responseLength(buffered)
       if (length === undefined || buffered.length < length) return
       if (!buffered.subarray(9, 12).equals(OK)) {
-        socket.destroy(new Error(`the server answered ${buffered.subarray(9, 12)}`))
+        socket.destroy(new Error(`the server answered ${buffered.toString('latin1', 9, 12)}`))
       }
       buffered = buffered.subarray(length)
       next()

@@ -31,7 +31,8 @@ export async function memory(args: readonly string[]): Promise<boolean> {
   const options = parseOptions(args, ['json'])
   console.log(`${machine()}\n`)
   const child = Child.start('memory-child', [], SERVER_CORE, ['--expose-gc'])
-  const figures = await child.next<MemoryFigures>().finally(async () => await child.stop())
+  const figures = await child.next<MemoryFigures>()
+  await child.stop()
   const { flood, day } = figures
   printTable(
     ['what', 'figure'],

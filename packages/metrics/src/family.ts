@@ -104,6 +104,11 @@ export abstract class Family<Child extends Series> {
     return this.#series
   }
 
+  /** The live series as they are now, for readers that give way in between. */
+  list(): Child[] {
+    return [...this.#series]
+  }
+
   get size(): number {
     return this.#series.size
   }

@@ -39,7 +39,7 @@ export class FrequentItems {
   }
 
   #purge(): void {
-    const sorted = Float64Array.from(this.#counts.values()).sort()
+    const sorted = Float64Array.from(this.#counts.values()).toSorted()
     const median = sorted[sorted.length >> 1]!
     for (const [key, count] of this.#counts) {
       if (count <= median) this.#counts.delete(key)

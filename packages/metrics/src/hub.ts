@@ -10,7 +10,7 @@ import { exposedAs } from './exposition/metric-source.ts'
 import type { AnyFamily, PromRegistry } from './exposition/metric-source.ts'
 import { CONTENT_TYPES, negotiateFormat } from './exposition/negotiate.ts'
 import { scrape } from './exposition/scrape.ts'
-import type { Family, FamilyLimits, Series } from './family.ts'
+import type { FamilyLimits } from './family.ts'
 import { GaugeFamily } from './gauge.ts'
 import type { GaugeOptions } from './gauge.ts'
 import { BucketHistogramFamily, HistogramFamily } from './histogram.ts'
@@ -63,7 +63,7 @@ export class Hub implements Vitals {
     this.#options = options
     this.#parts = parts
     this.requests = parts.requests
-    this.registry = options.registry ?? (new Registry() as unknown as PromRegistry)
+    this.registry = options.registry ?? new Registry()
     this.durationBuckets = options.durationBuckets
     this.#lookedForIdleMs = parts.now()
     const ids = new SeriesIds(options.history.retentionHours * HOUR_MS, parts.now)
@@ -73,7 +73,7 @@ export class Hub implements Vitals {
       releaseId: (id) => ids.release(id)
     }
     this.history = new History(options.history, {
-      family: (name) => this.#families.get(name) as Family<Series> | undefined,
+      family: (name) => this.#families.get(name),
       counters: () => this.families.filter((family) => family instanceof CounterFamily),
       gauges: () => this.families.filter((family) => family instanceof GaugeFamily),
       now: parts.now

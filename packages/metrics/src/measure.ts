@@ -78,7 +78,7 @@ export class Measures {
 /** A name of anything as a part of a metric's name. */
 function metricWord(name: string): string {
   return (
-    String(name)
+    name
       .slice(0, 80)
       .replaceAll(/[^a-zA-Z0-9]+/g, '_')
       .replaceAll(/^_+|_+$/g, '')

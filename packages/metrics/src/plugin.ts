@@ -35,10 +35,11 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, given) => {
   }
   const options = resolveOptions<ResolvedMetricsOptions>(NAME, optionsSchema, given)
   checkTogether(options)
+  const onError = errorReporter(app)
   const hub = new Hub(options, {
-    requests: requestContext(app),
+    requests: requestContext(app, onError),
     now: () => performance.now(),
-    onError: errorReporter(app)
+    onError
   })
   app.decorate('vitals', hub)
   app.decorateRequest('vitalsRecord', null)
@@ -71,16 +72,19 @@ function checkTogether({ durationBuckets, defaultLabels }: ResolvedMetricsOption
   }
 }
 
-function requestContext(app: FastifyInstance): RequestContext {
+function requestContext(app: FastifyInstance, onError: ErrorReporter): RequestContext {
   const context: RequestContext = new RequestContext(
     () => installRequestHooks(app, context),
-    () => installContextReentry(app, context)
+    () => installContextReentry(app, context),
+    onError
   )
   return context
 }
 
+type ErrorReporter = (what: string, error: unknown) => void
+
 /** Logs what fails in callbacks, each kind once: they run every few seconds. */
-function errorReporter(app: FastifyInstance): (what: string, error: unknown) => void {
+function errorReporter(app: FastifyInstance): ErrorReporter {
   const reported = new Set<string>()
   return (what, error) => {
     if (reported.has(what) || reported.size >= 100) return
@@ -95,7 +99,10 @@ function declareOwnMetrics(hub: Hub): void {
     help: 'Series held, by metric',
     labelNames: ['metric'],
     history: false,
-    collect: () => hub.families.map(({ name, size }) => [{ metric: name }, size])
+    collect: () =>
+      hub.families
+        .filter(({ name }) => !name.startsWith('vitals_'))
+        .map(({ name, size }) => [{ metric: name }, size])
   })
   hub.gauge({
     name: 'vitals_series_refused',

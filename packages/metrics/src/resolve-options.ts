@@ -126,7 +126,7 @@ function checkJson(plugin: string, schema: TSchema, value: Record<string, unknow
   const [error] = Errors(schema, value)
   if (error === undefined) return
   const path = error.instancePath.split('/').slice(1)
-  const { option, at } = locate(schema as unknown as OptionSchema, path)
+  const { option, at } = locate(schema, path)
   const given = at.reduce<unknown>((part, key) => (isRecord(part) ? part[key] : undefined), value)
   throw new VitalsOptionError(
     plugin,

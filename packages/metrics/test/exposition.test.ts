@@ -4,12 +4,11 @@ import { promtoolCheck, skipOrFail } from '@fastify-vitals/testing'
 import Fastify from 'fastify'
 import { Counter, Gauge, Histogram, Registry, Summary } from 'prom-client'
 import t from 'tap'
+import type { Test } from 'tap'
 import { negotiateFormat } from '../src/exposition/negotiate.ts'
 import { metrics } from '../src/index.ts'
 import type { MetricsOptions, PromRegistry } from '../src/index.ts'
 import { MIN_EXPONENT, bucketOf } from '../src/log-scale.ts'
-
-type Test = typeof t
 
 async function appWith(t: Test, options: MetricsOptions = {}) {
   const app = Fastify()
@@ -31,7 +30,7 @@ function parsed(exposition: string): Map<string, number> {
   )
 }
 
-const asProm = (registry: Registry): PromRegistry => registry as unknown as PromRegistry
+const asProm = (registry: Registry): PromRegistry => registry
 
 t.test('Accept decides the format; what is not understood gets plain text', async (t) => {
   const protobuf =

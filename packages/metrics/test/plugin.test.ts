@@ -3,11 +3,10 @@ import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { Counter, Registry } from 'prom-client'
 import t from 'tap'
+import type { Test } from 'tap'
 import { Value } from 'typebox/value'
 import plugin, { ensureVitals, metrics } from '../src/index.ts'
 import type { MetricsOptions, PromRegistry } from '../src/index.ts'
-
-type Test = typeof t
 
 async function appWith(t: Test, options: MetricsOptions = {}): Promise<FastifyInstance> {
   const app = Fastify()

@@ -70,3 +70,20 @@ t.test("under a hundred requests at once, nobody's figures reach another", async
   t.equal(requests.inFlight, 0)
   await app.close()
 })
+
+t.test('an observer that throws is logged once and harms no request', async (t) => {
+  const lines: string[] = []
+  const app = Fastify({
+    logger: { level: 'warn', stream: { write: (line) => void lines.push(line) } }
+  })
+  await app.register(metrics)
+  app.vitals.requests.observe(() => {
+    throw new Error('no')
+  })
+  app.get('/', async () => 'ok')
+  for (let i = 0; i < 3; i++) t.equal((await app.inject('/')).statusCode, 200)
+  t.equal(lines.length, 1)
+  t.match(lines[0], 'counting a request failed')
+  t.equal(app.vitals.requests.inFlight, 0)
+  await app.close()
+})

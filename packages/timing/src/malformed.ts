@@ -5,7 +5,8 @@ import type { RequestContext } from '@fastify-vitals/metrics'
 /** Status that Node and Fastify answer with to bytes that are no request. */
 function statusOf(code: string | undefined): number | undefined {
   // the peer went away, between requests or in the middle of one
-  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'HPE_INVALID_EOF_STATE') return undefined
+  if (code === 'ECONNRESET' || code === 'EPIPE' || code === 'HPE_INVALID_EOF_STATE')
+    return undefined
   if (code === 'HPE_HEADER_OVERFLOW') return 431
   return code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
 }

@@ -95,7 +95,7 @@ function identify(
     const read = guarded(extract, undefined, reportFailure(name))
     return ({ request, reply }) => {
       const value: unknown = read(request, reply)
-      return value === undefined || value === null ? undefined : String(value)
+      return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined
     }
   }
   vitals.requests.identifyBy({ tenant: reader('tenant'), user: reader('user') })
@@ -114,11 +114,12 @@ function labelReader(
 ): LabelReader | undefined {
   const { labels, labelNames } = options
   if (labels === undefined) return undefined
-  const read = guarded(labels, {}, reportFailure('labels'))
-  return ({ request, reply }) => {
-    const given: Readonly<Record<string, unknown>> = read(request, reply) ?? {}
-    return Object.fromEntries(labelNames.map((name) => [name, String(given[name] ?? '')]))
+  const read = ({ request, reply }: RequestRecord): Record<string, string> => {
+    const given = labels(request, reply)
+    return Object.fromEntries(labelNames.map((name) => [name, given[name] ?? '']))
   }
+  const none = Object.fromEntries(labelNames.map((name) => [name, '']))
+  return guarded(read, none, reportFailure('labels'))
 }
 
 /** Answers with `Server-Timing` where it should; without it there is no hook. */

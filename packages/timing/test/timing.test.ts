@@ -5,11 +5,10 @@ import { eventually, pluginProblems, rawExchange, served } from '@fastify-vitals
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import type { Test } from 'tap'
 import { Value } from 'typebox/value'
 import plugin, { assertNoErrors, assertP95 } from '../src/index.ts'
 import type { TimingOptions } from '../src/index.ts'
-
-type Test = typeof t
 
 interface EndpointJson {
   method: string

@@ -96,7 +96,7 @@ class TextEmitter {
 
   async *family(family: AnyFamily, as: Exposed, turn: Turn): AsyncGenerator<Buffer> {
     this.#text.header(family, as)
-    for (const series of [...family.series]) {
+    for (const series of family.list()) {
       this.#text.series(family, as, series)
       if (turn.over) {
         yield* this.#text.writer.takeFull()
@@ -132,7 +132,7 @@ class ProtobufEmitter {
 
   async *family(family: AnyFamily, as: Exposed, turn: Turn): AsyncGenerator<Buffer> {
     const parts = [this.#protobuf.header(as.name, family.help, family.type)]
-    for (const series of [...family.series]) {
+    for (const series of family.list()) {
       parts.push(this.#protobuf.series(family, as, series))
       if (turn.over) await turn.giveWay()
     }

@@ -34,7 +34,7 @@ export class DeltaTable implements RecordSink {
 
   /** What it holds now, sorted; the table stays as it is. */
   peek(): Run {
-    const keys = this.#keys.filter((key) => key !== 0).sort()
+    const keys = this.#keys.filter((key) => key !== 0).toSorted()
     const counts = Uint32Array.from(keys, (key) => this.#counts[this.#find(key)]!)
     return { keys, counts }
   }

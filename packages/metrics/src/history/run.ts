@@ -8,7 +8,7 @@ export interface Run {
 }
 
 /** Bits of a key that hold the bucket; the rest is the series. */
-export const BUCKET_BITS = 11
+const BUCKET_BITS = 11
 export const MAX_SERIES_ID: number = 2 ** (32 - BUCKET_BITS) - 1
 const BUCKET_MASK = 2 ** BUCKET_BITS - 1
 
@@ -16,10 +16,6 @@ export const EMPTY_RUN: Run = { keys: new Uint32Array(0), counts: new Uint32Arra
 
 export function keyOf(seriesId: number, bucket: number): number {
   return ((seriesId << BUCKET_BITS) | bucket) >>> 0
-}
-
-export function seriesOf(key: number): number {
-  return key >>> BUCKET_BITS
 }
 
 export function bucketOfKey(key: number): number {

@@ -17,6 +17,7 @@ export class RequestContext implements RecordHost {
   #storage: AsyncLocalStorage<RequestRecord> | undefined
   readonly #observers: CompletionObserver[] = []
   readonly #install: () => void
+  readonly #onError: (what: string, error: unknown) => void
   #installed = false
   readonly #reenter: () => void
   #started = 0
@@ -25,8 +26,14 @@ export class RequestContext implements RecordHost {
   /**
    * @param install adds the hooks that make records; called at most once
    * @param reenter adds the hook that finds the context again after a body was read; likewise
+   * @param onError told of what an observer threw: it must not reach a request
    */
-  constructor(install: () => void, reenter: () => void) {
+  constructor(
+    install: () => void,
+    reenter: () => void,
+    onError: (what: string, error: unknown) => void
+  ) {
+    this.#onError = onError
     this.#install = install
     this.#reenter = reenter
   }
@@ -96,7 +103,11 @@ export class RequestContext implements RecordHost {
     if (record.done) return
     record.done = true
     this.#completed++
-    for (const observer of this.#observers) observer(record, status, nowMs)
+    try {
+      for (const observer of this.#observers) observer(record, status, nowMs)
+    } catch (error) {
+      this.#onError('counting a request', error)
+    }
   }
 
   #installOnce(): void {

@@ -1,6 +1,9 @@
-import type { FastifyContextConfig, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyRequest, RouteOptions } from 'fastify'
 import { watchReply } from './watch-reply.ts'
 import { OTHER } from '../series-labels.ts'
+
+/** What an app wrote into a route's `config`; each plugin knows its own part. */
+type RouteConfig = Readonly<Record<string, unknown>>
 
 /** One method of one declared route, or all requests of one method that matched none. */
 export interface Route {
@@ -10,7 +13,7 @@ export interface Route {
   readonly method: string
   /** Pattern, such as `/orders/:id`, prefixes included; `_UNMATCHED` where no route matched. */
   readonly url: string
-  readonly config: Readonly<Partial<FastifyContextConfig>>
+  readonly config: RouteConfig
   /** How many of its next requests are watched in detail. */
   watched: number
 }
@@ -34,7 +37,7 @@ export class RouteTable {
   adopt(options: RouteOptions): void {
     const methods = [options.method].flat()
     const routes = new Map(
-      methods.map((method) => [method, this.#route(method, options.url, options.config ?? {})])
+      methods.map((method) => [method, this.#route(method, options.url, { ...options.config })])
     )
     const [first] = routes.values()
     const { handler } = options
@@ -62,10 +65,10 @@ export class RouteTable {
     }
     const declared = [method].flat()
     const known = declared.includes(request.method) ? request.method : String(declared[0])
-    return this.#route(known, url, config)
+    return this.#route(known, url, { ...config })
   }
 
-  #route(method: string, url: string, config: Partial<FastifyContextConfig>): Route {
+  #route(method: string, url: string, config: RouteConfig): Route {
     let byUrl = this.#byMethod.get(method)
     if (byUrl === undefined) {
       byUrl = new Map()

@@ -10,20 +10,20 @@ export function watchReply(record: RequestRecord): void {
   record.detail = detail
   const { reply } = record
   const { raw } = reply
-  const { send } = reply
-  reply.send = function timedSend(this: typeof reply, ...args: Parameters<typeof send>) {
+  const send = reply.send.bind(reply)
+  reply.send = function timedSend(...args: Parameters<typeof send>) {
     detail.replyMs = performance.now()
     try {
-      return send.apply(this, args)
+      return send(...args)
     } finally {
       detail.repliedMs = performance.now()
     }
   }
-  const { write } = raw
-  raw.write = function firstWrite(this: typeof raw, ...args: Parameters<typeof write>) {
+  const write = raw.write.bind(raw)
+  raw.write = function firstWrite(...args: Parameters<typeof write>) {
     raw.write = write
     detail.bytesBefore = record.request.raw.socket?.bytesWritten ?? 0
     detail.firstByteMs = performance.now()
-    return write.apply(this, args)
+    return write(...args)
   } as typeof write
 }

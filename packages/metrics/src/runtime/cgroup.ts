@@ -11,7 +11,10 @@ const CGROUP_ROOT = '/sys/fs/cgroup'
  * Processor time that this process may use, in cores: the tightest quota of its cgroup and the
  * groups above it, or the machine's cores where there is none.
  */
-export function cpuQuotaCores(read: ReadFile = readOrUndefined, cores?: number): number {
+export function cpuQuotaCores(
+  read: ReadFile = readOrUndefined,
+  machineCores: number = availableParallelism()
+): number {
   const quotas = groupPaths(read).flatMap((group) => [
     quotaV2(read(`${CGROUP_ROOT}${group}/cpu.max`)),
     quotaV1(
@@ -19,7 +22,7 @@ export function cpuQuotaCores(read: ReadFile = readOrUndefined, cores?: number):
       read(`${CGROUP_ROOT}/cpu${group}/cpu.cfs_period_us`)
     )
   ])
-  return Math.min(cores ?? availableParallelism(), ...quotas)
+  return Math.min(machineCores, ...quotas)
 }
 
 /**
@@ -39,10 +42,8 @@ function groupPaths(read: ReadFile): string[] {
   const paths = new Set<string>([''])
   for (const line of lines) {
     const [, controllers, path] = line.split(':')
-    const counts = controllers === '' || controllers?.split(',').includes('cpu')
-    for (let at = path ?? '/'; counts && at !== '/' && at !== '.'; at = posix.dirname(at)) {
-      paths.add(at)
-    }
+    if (controllers !== '' && !controllers?.split(',').includes('cpu')) continue
+    for (let at = path ?? '/'; at !== '/' && at !== '.'; at = posix.dirname(at)) paths.add(at)
   }
   return [...paths]
 }
