@@ -72,7 +72,7 @@ async function changedOptions<Options extends object>(
   const isSame = Object.entries(given).every(
     ([key, value]) => valid[key as keyof Options] === value
   )
-  return isSame && Object.keys(given).length === Object.keys(valid as object).length
+  return isSame && Object.keys(given).length === Object.keys(valid).length
     ? []
     : ['the options it was given were changed']
 }
