@@ -27,6 +27,28 @@ export function promtoolCheck(exposition: string): { code: number; output: strin
   return error === undefined ? { code: status ?? 1, output: stdout + stderr } : undefined
 }
 
+/** A page's document after its scripts have run, in a real browser; `undefined` when there is none. */
+export async function chromiumDom(url: string): Promise<string | undefined> {
+  const profile = await mkdtemp(join(tmpdir(), 'chromium-'))
+  const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-sync']
+  const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-quic']
+  const browser = spawn(
+    'chromium',
+    [...flags, ...quiet, `--user-data-dir=${profile}`, '--dump-dom', url],
+    {
+      stdio: ['ignore', 'pipe', 'ignore']
+    }
+  )
+  let dom = ''
+  browser.stdout.on('data', (chunk) => (dom += chunk))
+  const isThere = await new Promise<boolean>((resolve) => {
+    browser.once('error', () => resolve(false))
+    browser.once('close', () => resolve(true))
+  })
+  await rm(profile, { recursive: true, force: true, maxRetries: 5 })
+  return isThere ? dom : undefined
+}
+
 /** A real Prometheus that scrapes one target every second. */
 export interface Prometheus {
   /** Value of the first result of a PromQL expression; `undefined` when there is none. */

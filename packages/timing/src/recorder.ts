@@ -127,6 +127,8 @@ export class Recorder {
     }
     if (status === CLIENT_CLOSED_REQUEST) return
     if (record.detail !== null && record.detail.firstByteMs > 0) {
+      // an HTTP/2 stream shares its socket with others, so its bytes can't be told
+      if (record.request.raw.httpVersionMajor > 1) return
       const { socket } = record.request.raw
       endpoint.countResponseSize(socket.bytesWritten - record.detail.bytesBefore)
     } else {

@@ -1,7 +1,18 @@
+import { once } from 'node:events'
+import { connect as connectHttp2, constants } from 'node:http2'
+import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
-import { eventually, pluginProblems, rawExchange, served } from '@fastify-vitals/testing'
+import websocket from '@fastify/websocket'
+import {
+  chromiumDom,
+  eventually,
+  pluginProblems,
+  rawExchange,
+  served,
+  skipOrFail
+} from '@fastify-vitals/testing'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
@@ -649,3 +660,64 @@ t.test('Apdex is the share of satisfied and half of the tolerating', async (t) =
   for (const ms of [1, 1, 40, 120]) await app.inject(`/wait/${ms}`)
   t.equal(totals(app).apdex, (2 + 1 / 2) / 4)
 })
+
+t.test('HTTP/2 requests are counted, whole and given up', async (t) => {
+  const app = Fastify({ http2: true })
+  await app.register(plugin)
+  app.get('/quick', async () => ({ ok: true }))
+  app.get('/never', () => {})
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = connectHttp2(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  const ask = (path: string) => session.request({ ':path': path })
+  const quick = ask('/quick').resume()
+  await once(quick, 'end')
+  const never = ask('/never')
+  never.on('error', () => {})
+  await eventually(() => app.vitals.requests.inFlight === 1)
+  never.close(constants.NGHTTP2_CANCEL)
+  await eventually(() => app.vitals.requests.inFlight === 0)
+  const view = app.vitals.views.get('endpoints')!.read() as { endpoints: EndpointJson[] }
+  const outcomes = Object.fromEntries(view.endpoints.map((each) => [each.route, each.outcomes]))
+  t.match(outcomes, { '/quick': { success: 1 }, '/never': { aborted: 1 } })
+  session.close()
+  await app.close()
+})
+
+t.test('an upgraded connection is of its own kind, and lasts as long as it is open', async (t) => {
+  const app = await appWith(t)
+  await app.register(websocket)
+  app.get('/live', { websocket: true }, (socket) => {
+    socket.send('hello')
+  })
+  const { port } = await served(app)
+  const key = 'dGhlIHNhbXBsZSBub25jZQ=='
+  const bytes = `GET /live HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${key}\r\n\r\n`
+  t.match(await rawExchange(port, bytes, 80), '101 Switching Protocols')
+  await ended(app, 1)
+  t.match(endpoint(app, 'GET /live'), { request_count: 1, responses_by_kind: { upgrade: 1 } })
+  const [longLived] = app.vitals.snapshot().http_long_lived_duration_seconds!
+  t.match(longLived, { labels: { kind: 'upgrade' }, value: 1 })
+  t.ok(longLived!.histogram!.sum >= 0.05)
+})
+
+t.test('a real browser reads Server-Timing', async (t) => {
+  const app = await appWith(t, { serverTiming: 'always' })
+  app.get('/', async (_request, reply) => {
+    await wait(30)
+    return await reply.type('text/html').send(PAGE)
+  })
+  const { origin } = await served(app)
+  const dom = await chromiumDom(`${origin}/`)
+  if (dom === undefined) return skipOrFail(t, 'chromium is not installed')
+  const entries = JSON.parse(/\[.*\]/.exec(dom)![0]) as { name: string; duration: number }[]
+  t.same(
+    entries.slice(0, 2).map(({ name }) => name),
+    ['total', 'handler']
+  )
+  t.ok(entries[0]!.duration >= 29)
+})
+
+/** Shows what the browser understood of the page's own Server-Timing header. */
+const PAGE = `<!doctype html><title>t</title><body><script>
+document.body.textContent = JSON.stringify(performance.getEntriesByType('navigation')[0].serverTiming)
+</script>`

@@ -4,6 +4,7 @@ import type { Run } from './run.ts'
 
 const SLOTS = 8192
 const FULL = SLOTS * 0.75
+const MASK = SLOTS * 2 - 1
 const HASH_SHIFT = 32 - Math.log2(SLOTS)
 
 /**
@@ -12,8 +13,8 @@ const HASH_SHIFT = 32 - Math.log2(SLOTS)
  * quarters full it is emptied into a sorted run, and goes on.
  */
 export class DeltaTable implements RecordSink {
-  readonly #keys = new Uint32Array(SLOTS)
-  readonly #counts = new Uint32Array(SLOTS)
+  /** Each place is a key and its count, side by side: one cache line a record. */
+  readonly #places = new Uint32Array(SLOTS * 2)
   #size = 0
   readonly #onFull: (run: Run) => void
 
@@ -24,41 +25,39 @@ export class DeltaTable implements RecordSink {
   /** @param seriesId at least 1: key 0 marks an empty place */
   push(seriesId: number, bucket: number): void {
     const key = keyOf(seriesId, bucket)
-    let at = Math.imul(key, 0x9e3779b1) >>> HASH_SHIFT
-    while (this.#keys[at] !== key) {
-      if (this.#keys[at] === 0) return this.#insert(at, key)
-      at = (at + 1) & (SLOTS - 1)
+    const places = this.#places
+    let at = (Math.imul(key, 0x9e3779b1) >>> HASH_SHIFT) * 2
+    while (places[at] !== key) {
+      if (places[at] === 0) return this.#insert(at, key)
+      at = (at + 2) & MASK
     }
-    this.#counts[at]!++
+    places[at + 1]!++
   }
 
   /** What it holds now, sorted; the table stays as it is. */
   peek(): Run {
-    const keys = this.#keys.filter((key) => key !== 0).toSorted()
-    const counts = Uint32Array.from(keys, (key) => this.#counts[this.#find(key)]!)
-    return { keys, counts }
+    const entries: number[] = []
+    for (let at = 0; at < this.#places.length; at += 2) if (this.#places[at] !== 0) entries.push(at)
+    entries.sort((a, b) => this.#places[a]! - this.#places[b]!)
+    return {
+      keys: Uint32Array.from(entries, (at) => this.#places[at]!),
+      counts: Uint32Array.from(entries, (at) => this.#places[at + 1]!)
+    }
   }
 
   /** What it holds now, sorted; the table is empty afterwards. */
   take(): Run {
     const run = this.peek()
     if (this.#size > 0) {
-      this.#keys.fill(0)
-      this.#counts.fill(0)
+      this.#places.fill(0)
       this.#size = 0
     }
     return run
   }
 
   #insert(at: number, key: number): void {
-    this.#keys[at] = key
-    this.#counts[at] = 1
+    this.#places[at] = key
+    this.#places[at + 1] = 1
     if (++this.#size >= FULL) this.#onFull(this.take())
-  }
-
-  #find(key: number): number {
-    let at = Math.imul(key, 0x9e3779b1) >>> HASH_SHIFT
-    while (this.#keys[at] !== key) at = (at + 1) & (SLOTS - 1)
-    return at
   }
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { http2Stream } from './http2-stream.ts'
 import type { RequestRecord } from './request-record.ts'
 
 /** Status of a request whose client went away (nginx' convention). */
@@ -13,6 +14,8 @@ export const CLIENT_CLOSED_REQUEST = 499
  */
 export function statusOfUnfinished(record: RequestRecord, nowMs: number): number {
   if (record.protocolStatus !== 0) return record.protocolStatus
+  // HTTP/2: there is no socket of its own to ask, and only a peer gives a stream up
+  if (http2Stream(record.reply.raw) !== undefined) return CLIENT_CLOSED_REQUEST
   const socket = record.request.raw.socket as Socket | null
   if (socket === null || socket.readableEnded || socket.errored !== null)
     return CLIENT_CLOSED_REQUEST

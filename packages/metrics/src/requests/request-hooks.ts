@@ -7,13 +7,15 @@ import type {
 } from 'fastify'
 import { statusOfUnfinished } from './abnormal-end.ts'
 import { QueuedRequests, markRequest } from './connections.ts'
+import { http2Stream } from './http2-stream.ts'
 import type { RequestContext } from './request-context.ts'
 import { RequestRecord } from './request-record.ts'
 
 /**
  * Makes a record for every request and ends it exactly once: when the response has closed, whole or
  * not. `onResponse` would miss clients that go away; `close` misses only requests that were still
- * waiting behind others on their connection, and responses of `inject`, so these get what they need.
+ * waiting behind others on their connection, responses of `inject`, and the lives of connections that
+ * were upgraded, so these get what they need.
  */
 export function installRequestHooks(app: FastifyInstance, context: RequestContext): void {
   const queued = new QueuedRequests((record) => end(record, false))
@@ -23,7 +25,7 @@ export function installRequestHooks(app: FastifyInstance, context: RequestContex
     const nowMs = performance.now()
     const { raw } = record.reply
     const status = finished ? raw.statusCode : statusOfUnfinished(record, nowMs)
-    markRequest(record.request.raw.socket, undefined)
+    if (record.request.raw.httpVersionMajor === 1) markRequest(record.request.raw.socket, undefined)
     context.complete(record, status, nowMs)
   }
 
@@ -32,10 +34,15 @@ export function installRequestHooks(app: FastifyInstance, context: RequestContex
     request.vitalsRecord = record
     context.begin()
     const { raw } = reply
-    raw.on('close', () => end(record, raw.writableFinished))
-    markRequest(request.raw.socket, record)
-    if (raw.socket === null) queued.add(record)
-    else if (isInjected(raw)) raw.on('finish', () => end(record, true))
+    const stream = http2Stream(raw)
+    if (stream !== undefined) raw.on('close', () => end(record, !stream.aborted))
+    else if (record.isUpgrade) request.raw.socket.once('close', () => end(record, false))
+    else {
+      raw.on('close', () => end(record, raw.writableFinished))
+      markRequest(request.raw.socket, record)
+      if (raw.socket === null) queued.add(record)
+      else if (isInjected(raw)) raw.on('finish', () => end(record, true))
+    }
     context.run(record, done)
   })
   app.addHook('onRoute', (options) => context.routes.adopt(options))

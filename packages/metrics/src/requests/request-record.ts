@@ -81,22 +81,29 @@ export class RequestRecord {
   /** Monotonic milliseconds. */
   readonly startMs: number
   /** Its route, when its handler was called; `null` until then. */
-  knownRoute: Route | null = null
+  knownRoute: Route | null
   /** When its reply was sent, byte by byte; `null` for most requests, see `RequestDetail`. */
-  detail: RequestDetail | null = null
-  error: RequestError | undefined = undefined
+  detail: RequestDetail | null
+  error: RequestError | undefined
   /** HTTP status that the protocol gave it because its bytes made no sense; 0 if they did. */
-  protocolStatus = 0
-  done = false
-  #parts: Map<PartName, RequestPart> | undefined = undefined
+  protocolStatus: number
+  done: boolean
+  private allParts: Map<PartName, RequestPart> | undefined
 
-  readonly #host: RecordHost
+  private readonly host: RecordHost
 
   constructor(request: FastifyRequest, reply: FastifyReply, startMs: number, host: RecordHost) {
-    this.#host = host
+    this.host = host
     this.request = request
     this.reply = reply
     this.startMs = startMs
+    // assigned here and not where they are declared: initialisers of fields cost a call a request
+    this.knownRoute = null
+    this.detail = null
+    this.error = undefined
+    this.protocolStatus = 0
+    this.done = false
+    this.allParts = undefined
   }
 
   get id(): string {
@@ -111,42 +118,42 @@ export class RequestRecord {
 
   /** The route that matched, also before its handler was called. */
   get route(): Route {
-    this.knownRoute ??= this.#host.routes.find(this.request)
+    this.knownRoute ??= this.host.routes.find(this.request)
     return this.knownRoute
   }
 
   /** Whose request it is, where the app told us how to know. */
   get tenant(): string | undefined {
-    return this.#host.identity.tenant?.(this)
+    return this.host.identity.tenant?.(this)
   }
 
   get user(): string | undefined {
-    return this.#host.identity.user?.(this)
+    return this.host.identity.user?.(this)
   }
 
   /** The part of that name, made when it is new. */
   part(name: PartName): RequestPart {
-    this.#parts ??= new Map()
-    let part = this.#parts.get(name)
+    this.allParts ??= new Map()
+    let part = this.allParts.get(name)
     if (part === undefined) {
       part = new RequestPart()
-      this.#parts.set(name, part)
+      this.allParts.set(name, part)
     }
     return part
   }
 
   /** The parts anything was spent on. */
   get parts(): Iterable<readonly [PartName, RequestPart]> {
-    return this.#parts ?? []
+    return this.allParts ?? []
   }
 
   /** Number of database queries so far. */
   get queryCount(): number {
-    return this.#parts?.get('database')?.count ?? 0
+    return this.allParts?.get('database')?.count ?? 0
   }
 
   /** Number of calls to other services so far. */
   get outboundCount(): number {
-    return this.#parts?.get('outbound')?.count ?? 0
+    return this.allParts?.get('outbound')?.count ?? 0
   }
 }

@@ -42,10 +42,11 @@ export class RouteTable {
     const [first] = routes.values()
     const { handler } = options
     // Not `routeOptions`: it builds a new object at every access. The inner of two wraps is a GET
-    // handler that also answers HEAD, so the first one to be called is right.
+    // handler that also answers HEAD, so the first one to be called is right. A plugin that was
+    // registered later may call a handler its own way (WebSocket does): then there is no record here.
     options.handler = function onKnownRoute(request, reply) {
       const record = request.vitalsRecord
-      if (record !== null && record.knownRoute === null) {
+      if (record?.knownRoute === null) {
         const route = routes.size === 1 ? first! : (routes.get(request.method) ?? first!)
         record.knownRoute = route
         if (route.watched > 0) {
