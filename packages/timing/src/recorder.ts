@@ -27,6 +27,7 @@ export class Recorder {
   readonly #isExcluded: (url: string) => boolean
   readonly #slowLog: SlowLog
   readonly #queueHeader: string
+  readonly #slowMs: number
 
   constructor(
     metrics: HttpMetrics,
@@ -41,6 +42,7 @@ export class Recorder {
     this.#isExcluded = pathFilter(options.excludePaths)
     this.#slowLog = new SlowLog(options.verySlowRequestMs, options.slowLogLinesPerMinute)
     this.#queueHeader = options.queueTimeHeader
+    this.#slowMs = options.slowRequestMs
   }
 
   /** All endpoints that saw a request. */
@@ -68,7 +70,7 @@ export class Recorder {
     if (this.#queueHeader !== '') this.#countQueueTime(record)
     endpoint.queries += record.queryCount
     if (durationMs > endpoint.worst.floorMs) this.#keepWorst(endpoint, record, status, nowMs)
-    if (durationMs >= this.#options.slowRequestMs) this.#logSlow(endpoint, record, status, nowMs)
+    if (durationMs >= this.#slowMs) this.#logSlow(endpoint, record, status, nowMs)
     for (const listener of this.#listeners) listener(record, status, durationMs / 1000)
   }
 
