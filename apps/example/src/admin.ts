@@ -1,4 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import { VitalsOptionError } from '@fastify-vitals/metrics'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { FAULT_NAMES } from './faults.ts'
@@ -37,11 +39,16 @@ function addViews(app: FastifyInstance): void {
   }))
   app.get<Named>(
     '/views/:name',
-    { schema: { params: named, response: { 200: anything, 404: problem } } },
+    { schema: { params: named, response: { 200: anything, 400: problem, 404: problem } } },
     async (request, reply) => {
       const view = views.get(request.params.name)
       if (view === undefined) return await unknown(reply, 'view', request.params.name, views.list())
-      return await view.read(request.query as Record<string, unknown>)
+      try {
+        return await view.read(request.query as Record<string, unknown>)
+      } catch (error) {
+        if (!(error instanceof VitalsOptionError)) throw error
+        return await refuse(reply, 400, error.message)
+      }
     }
   )
 }
@@ -110,6 +117,5 @@ async function refuse(
   statusCode: number,
   message: string
 ): Promise<FastifyReply> {
-  const error = { 401: 'Unauthorized', 403: 'Forbidden' }[statusCode] ?? 'Not Found'
-  return await reply.code(statusCode).send({ statusCode, error, message })
+  return await reply.code(statusCode).send({ statusCode, error: STATUS_CODES[statusCode], message })
 }

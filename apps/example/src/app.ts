@@ -13,6 +13,8 @@ import { orderRoutes } from './orders.ts'
 import { quoteRoutes } from './quotes.ts'
 import { seed } from './seed.ts'
 import { startPriceService } from './upstream.ts'
+import type { PriceService } from './upstream.ts'
+import { watchedDatabase } from './watched-database.ts'
 
 export interface ShopOptions {
   /** PostgreSQL to use; an embedded one when left out. */
@@ -31,27 +33,46 @@ export async function buildApp(options: ShopOptions = {}): Promise<FastifyInstan
     logger: { level: options.logLevel ?? 'warn' },
     forceCloseConnections: 'idle'
   })
+  try {
+    await addVitals(app)
+    const faults = new Faults()
+    faults.onChange((name, isOn) => app.log.info(`fault ${name} is ${isOn ? 'on' : 'off'}`))
+    const prices = await startPriceService(faults)
+    app.addHook('onClose', async () => await prices.close())
+    const opened = await openDatabase(options.databaseUrl, options.databaseSchema ?? 'vitals_shop')
+    app.addHook('onClose', async () => await opened.close())
+    await seed(opened)
+    const database = faultyDatabase(watchedDatabase(opened, app.vitals), faults)
+    addRoutes(app, database, prices, faults)
+    await app.register(adminRoutes, { prefix: '/admin', token: options.adminToken, faults })
+    return app
+  } catch (error) {
+    // what was opened before it failed must not keep the process
+    await app.close()
+    throw error
+  }
+}
+
+async function addVitals(app: FastifyInstance): Promise<void> {
   await app.register(metrics, { defaultLabels: { service: 'shop' } })
   await app.register(timing, {
     serverTiming: 'on-request',
     allowTrace: (request) => request.ip === '127.0.0.1',
     excludePaths: ['/metrics', '/health', '/admin/*']
   })
-  const faults = new Faults((name, isOn) => app.log.info(`fault ${name} is ${isOn ? 'on' : 'off'}`))
-  const opened = await openDatabase(options.databaseUrl, options.databaseSchema ?? 'vitals_shop')
-  const prices = await startPriceService(faults)
-  app.addHook('onClose', async () => {
-    await prices.close()
-    await opened.close()
-  })
-  await seed(opened)
-  const database = faultyDatabase(opened, faults)
+  app.vitals.requests.follow()
+}
+
+function addRoutes(
+  app: FastifyInstance,
+  database: Database,
+  prices: PriceService,
+  faults: Faults
+): void {
   addHealthAndMetrics(app, database)
   catalogueRoutes(app, database, faults)
   orderRoutes(app, database, faults)
   quoteRoutes(app, prices, faults)
-  await app.register(adminRoutes, { prefix: '/admin', token: options.adminToken, faults })
-  return app
 }
 
 function addHealthAndMetrics(app: FastifyInstance, database: Database): void {

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
 
@@ -10,12 +11,16 @@ export type Query = (sql: string, parameters?: readonly unknown[]) => Promise<re
 export interface Database {
   readonly kind: 'PGlite' | 'PostgreSQL'
   readonly query: Query
+  /** A query that takes so long and does nothing. */
+  pause(delayMs: number): Promise<void>
   /** Runs `work` in a transaction; rolled back when it throws. */
   transaction<Result>(work: (query: Query) => Promise<Result>): Promise<Result>
   close(): Promise<void>
 }
 
 const POOL_SIZE = 10
+/** Any number: one process at a time makes a schema. */
+const SCHEMA_LOCK = 7_202_610
 
 /**
  * The database at `url`, or one inside this process when there is none.
@@ -30,6 +35,8 @@ async function embedded(): Promise<Database> {
   return {
     kind: 'PGlite',
     query: async (sql, parameters = []) => (await db.query<Row>(sql, [...parameters])).rows,
+    // it runs in this process, where sleeping in SQL would stop everything else too
+    pause: async (delayMs) => await wait(delayMs),
     transaction: async (work) =>
       await db.transaction(
         async (transaction) =>
@@ -51,10 +58,23 @@ async function server(connectionString: string, schema: string): Promise<Databas
     options: `-c search_path=${quoted}`
   })
   pool.on('error', () => {}) // an idle connection that breaks is replaced at the next query
-  await pool.query(`CREATE SCHEMA IF NOT EXISTS ${quoted}`)
+  try {
+    await inTransaction(pool, async (query) => {
+      await query(`SELECT pg_advisory_xact_lock(${SCHEMA_LOCK})`)
+      await query(`CREATE SCHEMA IF NOT EXISTS ${quoted}`)
+    })
+  } catch (error) {
+    await pool.end()
+    throw error
+  }
+  return pooled(pool)
+}
+
+function pooled(pool: pg.Pool): Database {
   return {
     kind: 'PostgreSQL',
     query: async (sql, parameters = []) => (await pool.query<Row>(sql, [...parameters])).rows,
+    pause: async (delayMs) => void (await pool.query('SELECT pg_sleep($1)', [delayMs / 1000])),
     transaction: async (work) => await inTransaction(pool, work),
     close: async () => await pool.end()
   }
@@ -65,6 +85,7 @@ async function inTransaction<Result>(
   work: (query: Query) => Promise<Result>
 ): Promise<Result> {
   const client = await pool.connect()
+  let broken: Error | undefined
   try {
     await client.query('BEGIN')
     const result = await work(
@@ -73,9 +94,10 @@ async function inTransaction<Result>(
     await client.query('COMMIT')
     return result
   } catch (error) {
-    await client.query('ROLLBACK')
+    // a connection that can't roll back is not used again
+    await client.query('ROLLBACK').catch((failure: Error) => (broken = failure))
     throw error
   } finally {
-    client.release()
+    client.release(broken)
   }
 }

@@ -1,94 +1,107 @@
+import { changesOf } from './changes.ts'
+import type { Change, EndpointFigures } from './changes.ts'
 import { harmless } from './terminal.ts'
 import type { Terminal } from './terminal.ts'
 
-/** What the shop says of one endpoint and one stretch of time. */
-export interface EndpointFigures {
-  readonly method: string
-  readonly route: string
-  readonly request_count: number
-  readonly requests_per_second: number
-  readonly p50_ms: number | null
-  readonly p95_ms: number | null
-  readonly p99_ms: number | null
-  readonly error_count: number
-  readonly outcomes: Readonly<Record<string, number>>
-}
+type Cell = (each: EndpointFigures) => string
 
-/** An endpoint before and after. */
-interface Change {
-  readonly name: string
-  readonly beforeMs: number
-  readonly afterMs: number
-  readonly ratio: number
-  /** Milliseconds that its visitors waited longer in all, every second. */
-  readonly costMs: number
-}
-
-const WORTH_TELLING = 1.5
-const COLUMNS = ['requests', 'per s', 'p50 ms', 'p95 ms', 'p99 ms', 'errors', 'hung up']
+const COLUMNS: readonly (readonly [title: string, cell: Cell])[] = [
+  ['requests', (each) => String(each.request_count)],
+  ['per s', (each) => each.requests_per_second.toFixed(1)],
+  ['p50 ms', (each) => shownMs(each.p50_ms)],
+  ['p95 ms', (each) => shownMs(each.p95_ms)],
+  ['p99 ms', (each) => shownMs(each.p99_ms)],
+  ['errors', (each) => String(each.error_count)],
+  ['hung up', (each) => String(each.outcomes.aborted ?? 0)]
+]
 
 /** A table of all endpoints. */
 export function printFigures(terminal: Terminal, figures: readonly EndpointFigures[]): void {
   const width = Math.max(8, ...figures.map((each) => nameOf(each).length))
+  const line = (first: string, cells: readonly string[]): string =>
+    `  ${first.padEnd(width)} ${cells.map((cell) => cell.padStart(9)).join('')}`
   terminal.print(
     terminal.dim(
-      `  ${'endpoint'.padEnd(width)} ${COLUMNS.map((name) => name.padStart(9)).join('')}`
+      line(
+        'endpoint',
+        COLUMNS.map(([title]) => title)
+      )
     )
   )
   for (const each of figures.toSorted((a, b) => b.request_count - a.request_count)) {
-    const cells = [
-      String(each.request_count),
-      each.requests_per_second.toFixed(1),
-      shownMs(each.p50_ms),
-      shownMs(each.p95_ms),
-      shownMs(each.p99_ms),
-      String(each.error_count),
-      String(each.outcomes.aborted ?? 0)
-    ]
     terminal.print(
-      `  ${nameOf(each).padEnd(width)} ${cells.map((cell) => cell.padStart(9)).join('')}`
+      line(
+        nameOf(each),
+        COLUMNS.map(([, cell]) => cell(each))
+      )
     )
   }
 }
 
-/** What got slower, what costs the visitors most first. */
+/** What got worse: what costs the visitors most comes first, each with what the figures say. */
 export function printChanges(
   terminal: Terminal,
   before: readonly EndpointFigures[],
   after: readonly EndpointFigures[]
 ): void {
   const changes = changesOf(before, after)
-  if (changes.length === 0) {
-    terminal.print('  Nothing got noticeably slower.')
-    return
+  for (const [index, change] of changes.entries()) {
+    const name = terminal.bold(nameOf(change.after))
+    terminal.print(`  ${index + 1}. ${terminal.red('slower')}  ${name}`)
+    for (const [what, from, to] of rowsOf(change)) {
+      terminal.print(`       ${what.padEnd(20)} ${from.padStart(8)}  →  ${to}`)
+    }
+    for (const hint of hintsOf(change)) terminal.print(`       ${hint}`)
   }
-  for (const { name, beforeMs, afterMs, ratio } of changes) {
+  const others = after.length - changes.length
+  if (changes.length === 0) terminal.print('  Nothing got noticeably slower.')
+  else
     terminal.print(
-      `  ${terminal.red('slower')}  ${terminal.bold(name)}: half of its requests took ` +
-        `${shownMs(beforeMs)} ms or less, now ${shownMs(afterMs)} ms (${ratio.toFixed(1)} times)`
+      `  A typical request of the other ${others} endpoints takes about as long as before.`
     )
-  }
 }
 
-/** Endpoints whose typical request takes at least half as long again. */
-function changesOf(
-  before: readonly EndpointFigures[],
-  after: readonly EndpointFigures[]
-): Change[] {
-  return after
-    .flatMap((now) => {
-      const then = before.find((each) => nameOf(each) === nameOf(now))
-      if (now.p50_ms === null || !then?.p50_ms) return []
-      const ratio = now.p50_ms / then.p50_ms
-      const costMs = (now.p50_ms - then.p50_ms) * now.requests_per_second
-      return [{ name: nameOf(now), beforeMs: then.p50_ms, afterMs: now.p50_ms, ratio, costMs }]
-    })
-    .filter(({ ratio }) => ratio >= WORTH_TELLING)
-    .toSorted((a, b) => b.costMs - a.costMs)
+function rowsOf({ before, after, ratio }: Change): [what: string, from: string, to: string][] {
+  const rows: [string, string, string][] = [
+    [
+      'typical (p50)',
+      `${shownMs(before.p50_ms)} ms`,
+      `${shownMs(after.p50_ms)} ms, ${times(ratio)}`
+    ],
+    ['slow (p95)', `${shownMs(before.p95_ms)} ms`, `${shownMs(after.p95_ms)} ms`],
+    ['queries a request', shownQueries(before), shownQueries(after)],
+    ['errors', String(before.error_count), String(after.error_count)]
+  ]
+  return rows.filter(([, from, to]) => from !== to)
+}
+
+/** What the figures say about the cause. */
+function hintsOf({ before, after }: Change): string[] {
+  const hints: string[] = []
+  const queries = after.queries_per_request ?? 0
+  if (queries > 3 * (before.queries_per_request ?? 0)) {
+    hints.push('Many queries a request: a loop asks the database one row at a time.')
+  }
+  const [worst] = after.worst_requests
+  const [part, ms] =
+    Object.entries(worst?.breakdown_ms ?? {}).toSorted((a, b) => b[1] - a[1])[0] ?? []
+  if (worst !== undefined && part !== undefined && ms !== undefined) {
+    const took = `${shownMs(worst.duration_ms)} ms, ${shownMs(ms)} ms of them in`
+    hints.push(`Its slowest request (${harmless(worst.request_id)}) took ${took}: ${part}.`)
+  }
+  return hints
 }
 
 function nameOf({ method, route }: EndpointFigures): string {
   return harmless(route === '_UNMATCHED' ? `${method} (no such page)` : `${method} ${route}`)
+}
+
+function shownQueries({ queries_per_request }: EndpointFigures): string {
+  return (queries_per_request ?? 0).toFixed(1)
+}
+
+function times(ratio: number): string {
+  return `${ratio < 10 ? ratio.toFixed(1) : ratio.toFixed(0)} times as long`
 }
 
 function shownMs(ms: number | null): string {

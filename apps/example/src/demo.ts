@@ -1,23 +1,28 @@
-import { parseArgs } from 'node:util'
-import { setTimeout as wait } from 'node:timers/promises'
+import type { EndpointFigures } from './changes.ts'
+import { HELP, readArguments } from './demo-arguments.ts'
 import { printChanges, printFigures } from './demo-report.ts'
-import type { EndpointFigures } from './demo-report.ts'
+import type { FaultName } from './faults.ts'
 import { startShop } from './shop-process.ts'
 import type { ShopProcess } from './shop-process.ts'
 import { openTerminal } from './terminal.ts'
 import type { Terminal } from './terminal.ts'
 import { Traffic } from './traffic.ts'
 
-const RATE_PER_SECOND = 120
-const SECONDS_PER_PHASE = 10
+const RATE_PER_SECOND = 200
 const WARM_UP_SECONDS = 2
-const FAULT = 'n-plus-one'
 
-const HELP = `pnpm demo [--keep] [--seconds N]
+const FAULTS: readonly { readonly name: FaultName; readonly where: string }[] = [
+  { name: 'slow-query', where: 'addSearch in apps/example/src/catalogue.ts' },
+  { name: 'n-plus-one', where: 'linesOneByOne in apps/example/src/orders.ts' }
+]
 
-Starts the example shop, sends visitors, switches a fault on, and tells what changed.
-  --keep        go on serving afterwards
-  --seconds N   length of each of the two phases, 1 to 20 (default ${SECONDS_PER_PHASE})`
+/** What a scene of the demo needs. */
+interface Stage {
+  readonly out: Terminal
+  readonly shop: ShopProcess
+  readonly traffic: Traffic
+  readonly seconds: number
+}
 
 const terminal = openTerminal(process.stdout, process.env)
 try {
@@ -25,29 +30,17 @@ try {
   if (help) terminal.print(HELP)
   else await demo(terminal, seconds, keep)
 } catch (error) {
-  console.error(`demo: ${error instanceof Error ? error.message : String(error)}`)
+  console.error(`\ndemo: ${error instanceof Error ? error.message : String(error)}`)
   process.exitCode = 1
 }
 
-function readArguments(args: string[]): { keep: boolean; help: boolean; seconds: number } {
-  const { values } = parseArgs({
-    args,
-    options: { keep: { type: 'boolean' }, help: { type: 'boolean' }, seconds: { type: 'string' } }
-  })
-  const seconds = Number(values.seconds ?? SECONDS_PER_PHASE)
-  if (!Number.isInteger(seconds) || seconds < 1 || seconds > 20) {
-    throw new Error(`--seconds must be a whole number from 1 to 20, got "${values.seconds}"`)
-  }
-  return { keep: values.keep === true, help: values.help === true, seconds }
-}
-
 async function demo(out: Terminal, seconds: number, isKept: boolean): Promise<void> {
-  out.print(out.bold('fastify-vitals: a shop, its visitors, and a fault'))
+  out.print(out.bold('fastify-vitals: a shop, its visitors, and two faults'))
   out.print('Starting the shop: 10 000 products, 5 000 customers, 100 000 order lines ...')
   const shop = await startShop()
   const traffic = new Traffic({ origin: shop.address, ratePerSecond: RATE_PER_SECOND, seed: 7 })
   try {
-    await Promise.race([shop.ended, show(out, shop, traffic, seconds)])
+    await Promise.race([shop.ended, show({ out, shop, traffic, seconds })])
     if (isKept) await keepServing(out, shop)
   } finally {
     await traffic.close()
@@ -56,51 +49,45 @@ async function demo(out: Terminal, seconds: number, isKept: boolean): Promise<vo
   out.print(out.green('The demo is over: everything worked.'))
 }
 
-async function show(
-  out: Terminal,
-  shop: ShopProcess,
-  traffic: Traffic,
-  seconds: number
-): Promise<void> {
+async function show(stage: Stage): Promise<void> {
+  const { out, shop, traffic } = stage
   out.print(`The shop serves on ${shop.address}. ${RATE_PER_SECOND} visitors a second are coming.`)
-  await phase(out, traffic, 'warming up', WARM_UP_SECONDS)
-  await shop.admin('POST', '/admin/actions/reset')
+  await phase(stage, 'warming up', WARM_UP_SECONDS)
 
-  out.print('')
+  out.print()
   out.print(out.bold('1. All is well'))
-  await phase(out, traffic, 'visitors come and go', seconds)
-  const before = await figures(shop)
-  printFigures(out, before)
+  const before = await scene(stage, 'visitors come and go')
 
-  await shop.admin('PUT', `/admin/faults/${FAULT}`, { enabled: true })
-  await shop.admin('POST', '/admin/actions/reset')
-  out.print('')
-  out.print(
-    out.bold('2. A fault comes: the page of a customer asks the database once for every line')
-  )
-  await phase(out, traffic, 'the same visitors, with the fault on', seconds)
-  const after = await figures(shop)
-  printFigures(out, after)
-  await shop.admin('PUT', `/admin/faults/${FAULT}`, { enabled: false })
+  out.print()
+  out.print(out.bold('2. Two faults are switched on; which endpoints they hit, the figures tell'))
+  await switchFaults(shop, true)
+  const after = await scene(stage, 'the same kind of visitors, with the faults')
+  await switchFaults(shop, false)
 
-  out.print('')
-  out.print(out.bold('3. What changed'))
+  out.print()
+  out.print(out.bold('3. What changed, and what cost the visitors most'))
   printChanges(out, before, after)
-  out.print('')
-  out.print(`All figures are the shop's own, counted by its timing plugin while it served.`)
-  out.print(
-    `The visitors sent ${traffic.counts.sent} requests and got ${traffic.counts.answered} answers;`
-  )
-  out.print(`${traffic.counts.unanswered} got none, most of them because they hung up on purpose.`)
-  out.print('Next: pnpm start, then GET /metrics for Prometheus; README.md has your first plugin.')
+  out.print()
+  out.print(out.bold('4. Where to look'))
+  for (const { name, where } of FAULTS) out.print(`  ${name.padEnd(12)} was in ${where}`)
+  printEnd(out, traffic)
 }
 
-async function phase(
-  out: Terminal,
-  traffic: Traffic,
-  what: string,
-  seconds: number
-): Promise<void> {
+/** One stretch of traffic, and the shop's figures of it. */
+async function scene(stage: Stage, what: string): Promise<EndpointFigures[]> {
+  await stage.shop.admin('POST', '/admin/actions/reset')
+  await phase(stage, what, stage.seconds)
+  const view = await stage.shop.admin('GET', '/admin/views/endpoints')
+  const { endpoints } = view as { endpoints: EndpointFigures[] }
+  printFigures(stage.out, endpoints)
+  return endpoints
+}
+
+async function switchFaults(shop: ShopProcess, enabled: boolean): Promise<void> {
+  for (const { name } of FAULTS) await shop.admin('PUT', `/admin/faults/${name}`, { enabled })
+}
+
+async function phase({ out, traffic }: Stage, what: string, seconds: number): Promise<void> {
   let done = 0
   const timer = setInterval(() => out.progress(what, Math.min(++done, seconds - 1), seconds), 1000)
   out.progress(what, 0, seconds)
@@ -112,24 +99,28 @@ async function phase(
   out.progress(what, seconds, seconds)
 }
 
-async function figures(shop: ShopProcess): Promise<EndpointFigures[]> {
-  const view = await shop.admin('GET', '/admin/views/endpoints')
-  return (view as { endpoints: EndpointFigures[] }).endpoints
+function printEnd(out: Terminal, { counts }: Traffic): void {
+  out.print(
+    `
+All figures are the shop's own, counted by its timing plugin while it served. p50: half of the
+requests were this fast or faster; p95 and p99: 95 and 99 of 100 were. errors: answers from 500 on.
+hung up: they left before their answer came; ${counts.impatient} visitors were told to, to show that it is counted.
+The visitors sent ${counts.sent} requests and got ${counts.answered} answers; ${counts.skipped} were left out because too many waited.
+`
+  )
+  out.print('Next: pnpm demo --keep to look around, pnpm start for the shop alone,')
+  out.print('GET /metrics for Prometheus; apps/example/README.md has all routes and faults.')
 }
 
 async function keepServing(out: Terminal, shop: ShopProcess): Promise<void> {
-  out.print('')
-  out.print(`Still serving on ${shop.address}; stop with Ctrl-C. Figures of all endpoints:`)
-  out.print(
-    `  curl -H 'authorization: Bearer ${shop.adminToken}' ${shop.address}/admin/views/endpoints`
-  )
-  const stopped = new AbortController()
-  process.once('SIGINT', () => stopped.abort())
-  process.once('SIGTERM', () => stopped.abort())
-  while (!stopped.signal.aborted) {
-    await Promise.race([
-      shop.ended,
-      wait(86_400_000, undefined, { signal: stopped.signal }).catch(() => {})
-    ])
+  const { address, adminToken } = shop
+  out.print(`\nStill serving on ${address}, faults off; stop with Ctrl-C. Try:`)
+  out.print(`  curl ${address}/metrics`)
+  for (const path of ['/admin/views/endpoints', '/admin/faults']) {
+    out.print(`  curl -H 'authorization: Bearer ${adminToken}' ${address}${path}`)
   }
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())
+  })
+  await Promise.race([shop.ended, stopped])
 }

@@ -1,75 +1,8 @@
-/** What a fault takes: a number within bounds. */
-interface FaultParameter {
-  readonly default: number
-  readonly minimum: number
-  readonly maximum: number
-  readonly unit: string
-}
+import { FAULT_DEFINITIONS, FAULT_NAMES } from './fault-definitions.ts'
+import type { FaultName } from './fault-definitions.ts'
 
-interface FaultDefinition {
-  readonly description: string
-  readonly parameters: Readonly<Record<string, FaultParameter>>
-}
-
-const milliseconds = (value: number): FaultParameter => ({
-  default: value,
-  minimum: 1,
-  maximum: 10_000,
-  unit: 'ms'
-})
-
-export type FaultName =
-  | 'slow-query'
-  | 'n-plus-one'
-  | 'blocked-event-loop'
-  | 'leak'
-  | 'failing-upstream'
-  | 'slow-upstream'
-  | 'small-pool'
-  | 'cache-never-hits'
-
-const DEFINITIONS: Readonly<Record<FaultName, FaultDefinition>> = {
-  'slow-query': {
-    description: 'GET /products/search waits in the database',
-    parameters: { delay_ms: milliseconds(150) }
-  },
-  'n-plus-one': {
-    description: 'GET /customers/:id/orders asks for the lines of each order by itself',
-    parameters: {}
-  },
-  'blocked-event-loop': {
-    description: 'GET /products/:id computes without letting others run',
-    parameters: { block_ms: milliseconds(120) }
-  },
-  leak: {
-    description: 'GET /products keeps memory of every request',
-    parameters: {
-      bytes_per_request: { default: 65_536, minimum: 1, maximum: 4_194_304, unit: 'bytes' },
-      max_bytes: { default: 268_435_456, minimum: 1, maximum: 268_435_456, unit: 'bytes' }
-    }
-  },
-  'failing-upstream': {
-    description: 'the price service answers 500',
-    parameters: { percent: { default: 100, minimum: 1, maximum: 100, unit: '%' } }
-  },
-  'slow-upstream': {
-    description: 'the price service takes its time',
-    parameters: { delay_ms: milliseconds(500) }
-  },
-  'small-pool': {
-    description: 'so many queries at a time, the others wait',
-    parameters: {
-      size: { default: 1, minimum: 1, maximum: 10, unit: 'connections' },
-      hold_ms: milliseconds(20)
-    }
-  },
-  'cache-never-hits': {
-    description: 'the cache of quotes is asked for keys that never come again',
-    parameters: {}
-  }
-}
-
-export const FAULT_NAMES: readonly FaultName[] = Object.keys(DEFINITIONS) as FaultName[]
+export { FAULT_NAMES }
+export type { FaultName }
 
 export interface FaultState {
   readonly name: FaultName
@@ -77,6 +10,8 @@ export interface FaultState {
   readonly enabled: boolean
   readonly parameters: Readonly<Record<string, number>>
 }
+
+type FaultListener = (name: FaultName, isEnabled: boolean) => void
 
 /** A fault was asked for what it can't do. */
 class FaultError extends Error {
@@ -86,10 +21,11 @@ class FaultError extends Error {
 /** The faults of one app: all off until somebody switches one on. */
 export class Faults {
   readonly #enabled = new Map<FaultName, Readonly<Record<string, number>>>()
-  readonly #onChange: (name: FaultName, isEnabled: boolean) => void
+  readonly #listeners: FaultListener[] = []
 
-  constructor(onChange: (name: FaultName, isEnabled: boolean) => void = () => {}) {
-    this.#onChange = onChange
+  /** Tells `listener` of every fault that is switched. */
+  onChange(listener: FaultListener): void {
+    this.#listeners.push(listener)
   }
 
   /** The parameters of a fault that is on; `undefined` when it is off. */
@@ -100,26 +36,30 @@ export class Faults {
   /** @throws FaultError for parameters it doesn't have or that are out of bounds */
   enable(name: FaultName, given: Readonly<Record<string, number>> = {}): void {
     this.#enabled.set(name, checkedParameters(name, given))
-    this.#onChange(name, true)
+    this.#tell(name, true)
   }
 
   disable(name: FaultName): void {
     this.#enabled.delete(name)
-    this.#onChange(name, false)
+    this.#tell(name, false)
   }
 
   list(): FaultState[] {
     return FAULT_NAMES.map((name) => ({
       name,
-      description: DEFINITIONS[name].description,
+      description: FAULT_DEFINITIONS[name].description,
       enabled: this.#enabled.has(name),
       parameters: this.#enabled.get(name) ?? defaultsOf(name)
     }))
   }
+
+  #tell(name: FaultName, isEnabled: boolean): void {
+    for (const listener of this.#listeners) listener(name, isEnabled)
+  }
 }
 
 function defaultsOf(name: FaultName): Record<string, number> {
-  const entries = Object.entries(DEFINITIONS[name].parameters)
+  const entries = Object.entries(FAULT_DEFINITIONS[name].parameters)
   return Object.fromEntries(entries.map(([key, parameter]) => [key, parameter.default]))
 }
 
@@ -127,9 +67,9 @@ function checkedParameters(
   name: FaultName,
   given: Readonly<Record<string, number>>
 ): Record<string, number> {
-  const known = DEFINITIONS[name].parameters
+  const known = FAULT_DEFINITIONS[name].parameters
   for (const [key, value] of Object.entries(given)) {
-    const parameter = known[key]
+    const parameter = Object.hasOwn(known, key) ? known[key] : undefined
     if (parameter === undefined) {
       const allowed = Object.keys(known).join(', ') || 'none'
       throw new FaultError(`fault ${name} has no parameter "${key}"; allowed: ${allowed}`)

@@ -30,14 +30,17 @@ export function openTerminal(
     print: (line = '') => void out.write(`${line}\n`),
     progress(what, done, total) {
       if (isInteractive) {
-        const filled = Math.round((done / total) * BAR_WIDTH)
-        const bar = `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`
-        out.write(`\r  ${bar} ${what}${done >= total ? '\n' : ''}`)
+        out.write(`\r  ${barOf(done / total)} ${what}${done >= total ? '\n' : ''}`)
       } else if (done % LINE_EVERY_SECONDS === 0 || done === total) {
         out.write(`  ${done} of ${total} s  ${what}\n`)
       }
     }
   }
+}
+
+function barOf(part: number): string {
+  const filled = Math.round(part * BAR_WIDTH)
+  return `${'█'.repeat(filled)}${'░'.repeat(BAR_WIDTH - filled)}`
 }
 
 /** Text of others, without what a terminal would obey. */

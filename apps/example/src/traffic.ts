@@ -61,17 +61,26 @@ export interface TrafficCounts {
   answered: number
   /** Visits that got no answer, those who hung up included. */
   unanswered: number
+  /** Visits meant to hang up early, answered or not. */
+  impatient: number
   /** Visits left out because too many were under way. */
   skipped: number
 }
 
 /** Visitors of the shop: an open loop, the same every time for the same seed. */
 export class Traffic {
-  readonly counts: TrafficCounts = { sent: 0, answered: 0, unanswered: 0, skipped: 0 }
+  readonly counts: TrafficCounts = {
+    sent: 0,
+    answered: 0,
+    unanswered: 0,
+    impatient: 0,
+    skipped: 0
+  }
   readonly #pool: Pool
   readonly #ratePerSecond: number
   readonly #random: () => number
   readonly #underWay = new Set<Promise<void>>()
+  #isClosed = false
 
   constructor(options: TrafficOptions) {
     this.#pool = new Pool(options.origin, { connections: CONNECTIONS, headersTimeout: 10_000 })
@@ -83,7 +92,7 @@ export class Traffic {
   async run(seconds: number): Promise<void> {
     const endMs = performance.now() + seconds * 1000
     let dueMs = performance.now()
-    while (dueMs < endMs) {
+    while (dueMs < endMs && !this.#isClosed) {
       dueMs += (-Math.log(1 - this.#random()) / this.#ratePerSecond) * 1000
       const early = dueMs - performance.now()
       if (early > 1) await wait(early)
@@ -93,6 +102,7 @@ export class Traffic {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await this.#pool.destroy()
   }
 
@@ -103,6 +113,7 @@ export class Traffic {
       return
     }
     this.counts.sent++
+    if (visit.hangUpMs !== undefined) this.counts.impatient++
     const done: Promise<void> = this.#send(visit).finally(() => this.#underWay.delete(done))
     this.#underWay.add(done)
   }

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import Fastify from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { Pool } from 'undici'
 import type { Faults } from './faults.ts'
 
@@ -26,17 +27,11 @@ export interface PriceService {
 
 /** Starts the service on a free port of this machine, and a client for it. */
 export async function startPriceService(faults: Faults): Promise<PriceService> {
-  const server = Fastify()
-  server.get<{ Params: { id: string } }>('/prices/:id', async (request, reply) => {
-    await wait(faults.get('slow-upstream')?.delay_ms ?? 3)
-    const failing = faults.get('failing-upstream')
-    if (failing !== undefined && Math.random() * 100 < failing.percent!)
-      return await reply.code(500).send()
-    return { cents: 100 + ((Number(request.params.id) * 7919) % 50_000) }
-  })
+  const server = priceServer(faults)
   const address = await server.listen({ port: 0, host: '127.0.0.1' })
   const pool = new Pool(address, {
     connections: CONNECTIONS,
+    connect: { timeout: TIMEOUT_MS },
     headersTimeout: TIMEOUT_MS,
     bodyTimeout: TIMEOUT_MS
   })
@@ -47,6 +42,19 @@ export async function startPriceService(faults: Faults): Promise<PriceService> {
       await server.close()
     }
   }
+}
+
+function priceServer(faults: Faults): FastifyInstance {
+  const server = Fastify()
+  server.get<{ Params: { id: string } }>('/prices/:id', async (request, reply) => {
+    await wait(faults.get('slow-upstream')?.delay_ms ?? 3)
+    const failing = faults.get('failing-upstream')
+    if (failing !== undefined && Math.random() * 100 < failing.percent!) {
+      return await reply.code(500).send()
+    }
+    return { cents: 100 + ((Number(request.params.id) * 7919) % 50_000) }
+  })
+  return server
 }
 
 async function ask(pool: Pool, productId: number): Promise<number> {

@@ -14,11 +14,18 @@ interface Run {
   readonly code: Promise<number | null>
 }
 
+const children: ChildProcess[] = []
+// whatever a test that failed left running
+t.teardown(() => {
+  for (const child of children) child.kill('SIGKILL')
+})
+
 function run(file: string, args: readonly string[], env: Record<string, string> = {}): Run {
   const { DATABASE_URL: _, ...inherited } = process.env
   const child = spawn(process.execPath, [...FLAGS, `apps/example/src/${file}`, ...args], {
     env: { ...inherited, ...env }
   })
+  children.push(child)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
   return {
@@ -29,7 +36,7 @@ function run(file: string, args: readonly string[], env: Record<string, string> 
 }
 
 async function addressOf(shop: Run): Promise<string> {
-  return await eventually(() => /serving on (\S+)/.exec(shop.output())?.[1], 20_000)
+  return await eventually(() => /serving on (\S+)/.exec(shop.output())?.[1], 40_000)
 }
 
 t.test('a request that is under way is finished before the shop stops', async (t) => {
