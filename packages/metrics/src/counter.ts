@@ -21,7 +21,10 @@ class CounterSeries implements Counter {
   }
 
   add(amount: number = 1): void {
-    if (this.dropped) this.#family.revive(this)
+    if (this.dropped) {
+      const live = this.#family.revive(this)
+      if (live !== this) return live.add(amount)
+    }
     if (amount >= 0) this.value += amount
   }
 

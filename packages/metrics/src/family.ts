@@ -68,7 +68,6 @@ export abstract class Family<Child extends Series> {
   readonly #index: LabelIndex<Child>
   readonly #series = new Set<Child>()
   readonly #idle = new WeakMap<Child, Idle>()
-  #overflow: Child | undefined
 
   /** @throws VitalsDeclarationError for names that Prometheus would refuse */
   constructor(options: FamilyOptions, limits: FamilyLimits) {
@@ -95,8 +94,8 @@ export abstract class Family<Child extends Series> {
     if (this.#series.size < this.limits.maxSeries) return this.#add(values)
     this.refused++
     this.lastRefused = values
-    this.#overflow ??= this.#add(this.labelNames.map(() => OTHER))
-    return this.#overflow
+    const rest = this.labelNames.map(() => OTHER)
+    return this.#index.get(rest) ?? this.#add(rest)
   }
 
   /** Live series, oldest first. */
@@ -117,7 +116,6 @@ export abstract class Family<Child extends Series> {
   drop(series: Child): void {
     if (!this.#series.delete(series)) return
     this.#index.delete(series.values)
-    if (series === this.#overflow) this.#overflow = undefined
     this.limits.releaseId(series.id)
     series.id = 0
     series.dropped = true
@@ -125,12 +123,18 @@ export abstract class Family<Child extends Series> {
     this.droppedCount++
   }
 
-  /** A dropped series was written to again. It was admitted before, so the bound doesn't apply. */
-  revive(series: Child): void {
+  /**
+   * A dropped series is about to be written. It was admitted before, so the bound doesn't apply.
+   * @returns the series to write: another one, when somebody asked for its labels meanwhile
+   */
+  revive(series: Child): Child {
+    const other = this.#index.get(series.values)
+    if (other !== undefined) return other
     series.dropped = false
     series.id = this.inHistory ? this.limits.allocateId() : 0
     this.#series.add(series)
     this.#index.set(series.values, series)
+    return series
   }
 
   /** Drops the series that have not been written for `idleMs`. Call it now and then. */

@@ -23,7 +23,10 @@ class GaugeSeries implements Gauge {
   }
 
   set(value: number): void {
-    if (this.dropped) this.#family.revive(this)
+    if (this.dropped) {
+      const live = this.#family.revive(this)
+      if (live !== this) return live.set(value)
+    }
     this.value = value
   }
 

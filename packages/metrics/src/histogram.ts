@@ -32,7 +32,10 @@ export class Histogram implements Series {
 
   /** @param seconds a duration; negative ones and NaN are refused and counted */
   record(seconds: number): void {
-    if (this.dropped) this.#family.revive(this)
+    if (this.dropped) {
+      const live = this.#family.revive(this)
+      if (live !== this) return live.record(seconds)
+    }
     const bucket = this.latency.record(seconds)
     if (this.id !== 0 && bucket >= 0) this.#family.sink.push(this.id, bucket)
   }
@@ -92,7 +95,10 @@ export class BucketHistogram implements Series {
 
   /** @param value at least 0; anything else is ignored */
   record(value: number): void {
-    if (this.dropped) this.#family.revive(this)
+    if (this.dropped) {
+      const live = this.#family.revive(this)
+      if (live !== this) return live.record(value)
+    }
     if (value >= 0) this.classic.record(value, bucketOf(value))
   }
 

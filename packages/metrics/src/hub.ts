@@ -78,7 +78,7 @@ export class Hub implements Vitals {
       gauges: () => this.families.filter((family) => family instanceof GaugeFamily),
       now: parts.now
     })
-    this.#measures = new Measures((measure) => this.histogram(measure), parts.now)
+    this.#measures = new Measures((measure) => this.histogram(measure), parts.now, parts.onError)
   }
 
   get families(): AnyFamily[] {

@@ -16,8 +16,14 @@ export class Measures {
   readonly #families = new Map<string, HistogramFamily>()
   readonly #declare: (options: HistogramOptions) => HistogramFamily
   readonly #now: () => number
+  readonly #onError: (what: string, error: unknown) => void
 
-  constructor(declare: (options: HistogramOptions) => HistogramFamily, now: () => number) {
+  constructor(
+    declare: (options: HistogramOptions) => HistogramFamily,
+    now: () => number,
+    onError: (what: string, error: unknown) => void
+  ) {
+    this.#onError = onError
     this.#declare = declare
     this.#now = now
   }
@@ -28,7 +34,7 @@ export class Measures {
     return (outcome = 'success') => {
       if (seconds === undefined) {
         seconds = (this.#now() - startMs) / 1000
-        this.#record(name, { ...labels, [OUTCOME]: outcome }, seconds)
+        this.#tryToRecord(name, { ...labels, [OUTCOME]: outcome }, seconds)
       }
       return seconds
     }
@@ -47,6 +53,15 @@ export class Measures {
     } catch (error) {
       stop('error')
       throw error
+    }
+  }
+
+  /** A name that is taken must not break the work that is measured. */
+  #tryToRecord(name: string, labels: Labels, seconds: number): void {
+    try {
+      this.#record(name, labels, seconds)
+    } catch (error) {
+      this.#onError(`measure ${name}`, error)
     }
   }
 

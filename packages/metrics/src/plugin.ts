@@ -41,16 +41,15 @@ const plugin: FastifyPluginAsync<MetricsOptions> = async (app, given) => {
     now: () => performance.now(),
     onError
   })
+  // first of all, so that a registration that fails leaves nothing in the registry either
+  app.addHook('onClose', async () => hub.close())
   app.decorate('vitals', hub)
   app.decorateRequest('vitalsRecord', null)
   declareOwnMetrics(hub)
   if (options.runtimeMetrics) watchRuntime(app, hub, options)
   const timer = setInterval(() => hub.endSlot(), options.history.slotSeconds * 1000)
   timer.unref()
-  app.addHook('onClose', async () => {
-    clearInterval(timer)
-    hub.close()
-  })
+  app.addHook('onClose', async () => clearInterval(timer))
 }
 
 /** @throws VitalsOptionError for what a JSON schema can't say */

@@ -34,7 +34,9 @@ export function checkNames(name: string, labelNames: readonly string[]): void {
 export function labelValues(name: string, names: readonly string[], labels: Labels): string[] {
   const given = Object.keys(labels)
   const undeclared = given.find((label) => !names.includes(label))
-  const missing = names.find((label) => labels[label] === undefined)
+  const missing = names.find(
+    (label) => !Object.hasOwn(labels, label) || labels[label] === undefined
+  )
   if (undeclared !== undefined || missing !== undefined) {
     throw new VitalsDeclarationError(
       `metric ${name} takes the labels {${names.join(', ')}}, got {${given.join(', ')}}`

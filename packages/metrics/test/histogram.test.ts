@@ -171,3 +171,122 @@ t.test('boundaries that do not ascend are refused', async (t) => {
   t.throws(() => new BucketBounds([1, 0.5]), /ascending/)
   t.throws(() => new BucketBounds([]), /1 to 200/)
 })
+
+t.test('the classic buckets of what was recorded are counted exactly', async () => {
+  const upper = [0.005, 0.01, 0.1, 1, 10]
+  const value = fc.oneof(duration, fc.constantFrom(0, ...upper, 0.01 + Number.EPSILON, 11))
+  fc.assert(
+    fc.property(fc.array(value), (values) => {
+      const histogram = recorded(values, new LatencyHistogram({ bounds: new BucketBounds(upper) }))
+      const expected = [...upper, Infinity].map(
+        (le, i) => values.filter((each) => each <= le && each > (upper[i - 1] ?? -1)).length
+      )
+      return JSON.stringify(histogram.classic.counts) === JSON.stringify(expected)
+    })
+  )
+})
+
+t.test('a larger value is never in a lower bucket', async () => {
+  const any = fc.double({ min: 0, noNaN: true })
+  fc.assert(
+    fc.property(any, any, (a, b) => {
+      const [low, high] = [Math.min(a, b), Math.max(a, b)]
+      return bucketOf(low) <= bucketOf(high) && bucketOf(high) < BUCKETS
+    })
+  )
+})
+
+t.test('the ends of the scale take their own boundaries and all beyond', async (t) => {
+  t.equal(bucketOf(lowerBound(1)), 0)
+  t.equal(bucketOf(lowerBound(1) * (1 + Number.EPSILON)), 1)
+  t.equal(bucketOf(lowerBound(BUCKETS)), BUCKETS - 1)
+  t.equal(bucketOf(Number.MIN_VALUE), 0)
+  t.equal(bucketOf(Number.MAX_VALUE), BUCKETS - 1)
+})
+
+t.test('the record that passes 2^32 carries through every level', async (t) => {
+  const slab = new PageSlab()
+  const histogram = new LatencyHistogram({ slab })
+  for (let i = 0; i < 32; i++) {
+    const copy = new LatencyHistogram()
+    copy.merge(histogram)
+    histogram.merge(copy)
+    histogram.record(0.5)
+  }
+  t.equal(histogram.snapshot().count, 2 ** 32 - 1)
+  histogram.record(0.5)
+  t.equal(histogram.snapshot().count, 2 ** 32)
+  t.equal(histogram.count, 2 ** 32)
+})
+
+t.test('quantiles hold where counts are beyond 65 535', async (t) => {
+  const histogram = new LatencyHistogram()
+  for (let i = 0; i < 300_000; i++) histogram.record(i % 3 === 0 ? 2 : 0.1)
+  t.ok(Math.abs(histogram.quantile(0.66)! - 0.1) <= 0.001)
+  t.ok(Math.abs(histogram.quantile(0.67)! - 2) <= 0.02)
+})
+
+t.test('histograms that share pages do not share counts', async (t) => {
+  const slab = new PageSlab()
+  const histograms = Array.from({ length: 200 }, () => new LatencyHistogram({ slab }))
+  for (const [i, histogram] of histograms.entries()) {
+    recorded(
+      Array.from({ length: i }, () => 0.5),
+      histogram
+    )
+    recorded([0.001 * (i + 1)], histogram)
+  }
+  t.same(
+    histograms.map((histogram) => histogram.snapshot().count),
+    histograms.map((_, i) => i + 1)
+  )
+})
+
+t.test('resetting again and again takes no more pages than once', async (t) => {
+  const slab = new PageSlab()
+  const histogram = new LatencyHistogram({ slab })
+  const many = recorded([0.5])
+  for (let i = 0; i < 17; i++) many.merge(many)
+  const round = (): void => {
+    recorded([0.001, 0.01, 0.1, 1, 10], histogram)
+    histogram.merge(many)
+    histogram.reset()
+  }
+  round()
+  const { bytes } = slab
+  for (let i = 0; i < 200; i++) round()
+  t.equal(slab.bytes, bytes)
+  recorded([0.5], histogram)
+  t.equal(histogram.snapshot().count, 1, 'nothing is left of what was carried')
+})
+
+t.test('what was refused is in no figure, and a merge adds it up', async (t) => {
+  const histogram = recorded([Number.NaN, -1, 0.5])
+  histogram.merge(recorded([-2, 0.25]))
+  t.same(
+    [histogram.refused, histogram.count, histogram.sum, histogram.min, histogram.max],
+    [3, 2, 0.75, 0.25, 0.5]
+  )
+})
+
+t.test('merging an empty histogram changes nothing', async (t) => {
+  const histogram = recorded([0.25, 0.5])
+  const before = JSON.stringify(histogram.snapshot())
+  histogram.merge(new LatencyHistogram())
+  t.equal(JSON.stringify(histogram.snapshot()), before)
+  t.same([histogram.min, histogram.max], [0.25, 0.5])
+})
+
+t.test('histograms of different boundaries are not merged', async (t) => {
+  const other = new LatencyHistogram({ bounds: new BucketBounds([1]) })
+  t.throws(() => new LatencyHistogram().merge(other), { code: 'VITALS_DECLARATION_INVALID' })
+})
+
+t.test('a snapshot stays as it was when more is recorded', async (t) => {
+  const histogram = recorded([0.5])
+  const snapshot = histogram.snapshot()
+  recorded([0.5, 2], histogram)
+  t.equal(snapshot.count, 1)
+  t.equal(snapshot.countAbove(1), 0)
+  t.equal(histogram.snapshot().countAbove(1), 1)
+})

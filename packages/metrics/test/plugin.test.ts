@@ -1,7 +1,9 @@
-import { pluginProblems } from '@fastify-vitals/testing'
+import { text } from 'node:stream/consumers'
+import { setTimeout as wait } from 'node:timers/promises'
+import { eventually, pluginProblems } from '@fastify-vitals/testing'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
-import { Counter, Registry } from 'prom-client'
+import { Counter, Registry, collectDefaultMetrics } from 'prom-client'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Value } from 'typebox/value'
@@ -194,3 +196,210 @@ t.test('options can come from the environment, and a bad one is named', async (t
   t.throws(() => resolve({}, { LIMIT: 'many' }), /environment variable LIMIT must be .*got "many"/)
   t.throws(() => resolve({}, { ON: 'maybe' }), /ON/)
 })
+
+t.test('the hub is there for routes, plugins and scopes of their own', async (t) => {
+  const app = await appWith(t)
+  const seen: unknown[] = [app.vitals]
+  await app.register(async (scope) => void seen.push(scope.vitals))
+  app.get('/', async function () {
+    seen.push(this.vitals)
+  })
+  await app.inject('/')
+  t.equal(seen.length, 3)
+  t.ok(seen.every((vitals) => vitals === app.vitals))
+})
+
+const REFUSED: [name: string, options: object, message: RegExp][] = [
+  ['durationBuckets', { durationBuckets: [0.1, 0.1] }, /must ascend, got \[0.1,0.1\]/],
+  ['durationBuckets', { durationBuckets: [0, 1] }, /a list.*number > 0.*got \[0,1\]/],
+  ['durationBuckets', { durationBuckets: [] }, /a list.*got \[\]/],
+  ['naming', { naming: 'x' }, /"prometheus", "opentelemetry", "both", got "x"/],
+  ['maxSeries', { maxSeries: 1.5 }, /integer >= 1 and <= 1000000.*got 1.5/],
+  ['idleSeriesSeconds', { idleSeriesSeconds: -1 }, />= 0.*got -1/],
+  ['nativeHistogramSchema', { nativeHistogramSchema: 7 }, />= -4 and <= 6.*got 7/],
+  ['diskPaths', { diskPaths: '/' }, /a list.*got "\/"/],
+  ['history.maxBytes', { history: { maxBytes: 5 } }, />= 65536.*got 5/],
+  ['history.slotSeconds', { history: { slotSeconds: Number.NaN } }, /<= 60.*got NaN/],
+  ['history', { history: 'long' }, /got "long"/],
+  ['registry', { registry: 3 }, /an object instance, got 3/],
+  ['maxSerie', { maxSerie: 3 }, /is unknown; allowed: .*maxSeries/],
+  ['defaultLabels', { defaultLabels: { __own: 'x' } }, /"__own"/]
+]
+
+for (const [i, [name, options, message]] of REFUSED.entries()) {
+  t.test(`a bad ${name} is refused, with what was given and what is allowed (${i})`, async (t) => {
+    const app = Fastify()
+    const error: unknown = await app.register(metrics, options).then(
+      () => undefined,
+      (reason: unknown) => reason
+    )
+    t.match(error, { code: 'VITALS_OPTION_INVALID', option: name, message })
+    t.match(error, { message: `@fastify-vitals/metrics: option "${name}"` })
+    await app.close().catch(() => {})
+  })
+}
+
+t.test('the given options are not changed, nor do later changes reach us', async (t) => {
+  const options = {
+    durationBuckets: [0.1, 1],
+    defaultLabels: { service: 'shop' },
+    history: { slotSeconds: 1 }
+  }
+  const copy = structuredClone(options)
+  const { vitals } = await appWith(t, options)
+  t.same(options, copy)
+  options.durationBuckets.push(0.5)
+  t.same(vitals.durationBuckets, [0.1, 1])
+  t.notOk(Object.isFrozen(options) || Object.isFrozen(options.durationBuckets))
+})
+
+t.test('frozen options do as well as others', async (t) => {
+  const history = Object.freeze({ slotSeconds: 1 })
+  const durationBuckets = Object.freeze([1, 2])
+  const { vitals } = await appWith(t, Object.freeze({ history, durationBuckets }))
+  t.same(vitals.durationBuckets, [1, 2])
+})
+
+t.test("a metric of the user's registry that is called like ours is told at once", async (t) => {
+  for (const name of ['vitals_series', 'process_uptime_seconds', 'nodejs_gc_pause_seconds']) {
+    const registry = new Registry()
+    new Counter({ name, help: 'mine', registers: [registry] })
+    const app = Fastify()
+    await t.rejects(async () => await app.register(metrics, { registry: asProm(registry) }), {
+      code: 'VITALS_DECLARATION_INVALID',
+      message: `${name} is already in the registry`
+    })
+    await app.close().catch(() => {})
+  }
+})
+
+t.test('a registration that failed leaves nothing of ours in the registry', async (t) => {
+  const registry = new Registry()
+  new Counter({ name: 'process_uptime_seconds', help: 'mine', registers: [registry] })
+  const app = Fastify()
+  await t.rejects(async () => await app.register(metrics, { registry: asProm(registry) }))
+  await app.close().catch(() => {})
+  t.equal(registry.getMetricsAsArray().length, 1)
+})
+
+t.test("prom-client's default metrics and ours go together in one registry", async (t) => {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const app = await appWith(t, { registry: asProm(registry) })
+  const exposition = await text(app.vitals.scrape().body)
+  t.match(exposition, /^process_cpu_seconds_total /m)
+  t.match(exposition, /^process_cpu_usage_ratio /m)
+  const types = exposition.match(/^# TYPE \S+/gm)!
+  t.equal(new Set(types).size, types.length, 'no name is there twice')
+})
+
+t.test('of two apps with one registry the second is refused while the first lives', async (t) => {
+  const registry = asProm(new Registry())
+  const first = Fastify()
+  await first.register(metrics, { registry })
+  const second = Fastify()
+  await t.rejects(
+    async () => await second.register(metrics, { registry }),
+    /already in the registry/
+  )
+  await second.close().catch(() => {})
+  t.match(await registry.metrics(), 'vitals_history_bytes', "the first one's metrics are there")
+  await first.close()
+})
+
+t.test("closing leaves the user's own metrics in the registry", async (t) => {
+  const registry = new Registry()
+  const mine = new Counter({ name: 'mine_total', help: 'h', registers: [registry] })
+  const app = Fastify()
+  await app.register(metrics, { registry: asProm(registry) })
+  app.vitals.counter({ name: 'ours_total', help: 'h' })
+  await app.close()
+  t.same(registry.getMetricsAsArray().length, 1)
+  t.equal(registry.getSingleMetric('mine_total'), mine)
+})
+
+t.test('a measure whose name is taken never throws where work is measured', async (t) => {
+  const { vitals } = await appWith(t)
+  vitals.counter({ name: 'measure_job_duration_seconds', help: 'h' })
+  t.doesNotThrow(() => vitals.startMeasure('job')())
+  t.equal(await vitals.trackAsyncOperation('job', async () => 42), 42)
+})
+
+t.test('a measure used with other labels than at first counts all the same', async (t) => {
+  const { vitals } = await appWith(t)
+  vitals.startMeasure('job', { shop: 'a' })()
+  vitals.startMeasure('job', { colour: 'red' })()
+  vitals.startMeasure('job')()
+  const series = vitals.snapshot().measure_job_duration_seconds!
+  t.equal(
+    series.reduce((sum, { value }) => sum + value, 0),
+    3
+  )
+  t.same(
+    series.map(({ labels }) => labels.shop),
+    ['a', '']
+  )
+})
+
+t.test('what a tracked operation throws at once is counted and thrown on', async (t) => {
+  const { vitals } = await appWith(t)
+  const error = new Error('no')
+  const operation = (): Promise<never> => {
+    throw error
+  }
+  await t.rejects(vitals.trackAsyncOperation('job', operation, { shop: 'a' }), error)
+  t.match(vitals.snapshot().measure_job_duration_seconds, [
+    { labels: { outcome: 'error', shop: 'a' }, value: 1 }
+  ])
+})
+
+t.test('a reset tells all who asked, though one of them throws', async (t) => {
+  const { vitals } = await appWith(t)
+  const counter = vitals.counter({ name: 'c_total', help: 'h' }).with()
+  const gauge = vitals.gauge({ name: 'g', help: 'h' }).with()
+  counter.add(3)
+  gauge.set(4)
+  const told: string[] = []
+  vitals.onReset(() => {
+    throw new Error('no')
+  })
+  vitals.onReset(() => void told.push('second'))
+  vitals.actions.get('reset')!.run()
+  t.same(told, ['second'])
+  t.same([counter.value, gauge.value], [0, 4], 'a gauge tells what is so, not what was counted')
+  counter.add(2)
+  t.equal(vitals.history.window(60).counter('c_total'), 2)
+})
+
+t.test('the end of every slot is told, off the hot path, until the app is closed', async (t) => {
+  const app = Fastify()
+  await app.register(metrics, { history: { slotSeconds: 0.05 } })
+  let slots = 0
+  app.vitals.onSlot(() => {
+    throw new Error('no')
+  })
+  app.vitals.onSlot(() => void slots++)
+  await eventually(() => slots >= 2)
+  await app.close()
+  const before = slots
+  await wait(150)
+  t.equal(slots, before)
+})
+
+t.test('the cardinality view has no offender where no metric has labels', async (t) => {
+  const { vitals } = await appWith(t, { runtimeMetrics: false })
+  const view = vitals.views.get('cardinality')!
+  t.match(view.read(), { refused_total: 0, dropped_total: 0, worst: null })
+  t.ok(Value.Check(view.schema, view.read()))
+  vitals
+    .counter({ name: 'c_total', help: 'h', labelNames: ['k'] })
+    .with({ k: 'x' })
+    .add()
+  const worst = { metric: 'c_total', label: 'k', distinct_values: 1, example: 'x' }
+  t.match(view.read(), { worst })
+  t.ok(Value.Check(view.schema, view.read()))
+})
+
+function asProm(registry: Registry): PromRegistry {
+  return registry
+}

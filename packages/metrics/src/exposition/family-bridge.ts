@@ -14,7 +14,6 @@ import { formatNumber } from './text-writer.ts'
  * Every read returns fresh objects, so nothing the registry does to them comes back to us.
  */
 export class FamilyBridge implements ForeignMetric {
-  readonly name: string
   readonly help: string
   readonly type: string
   readonly aggregator = 'sum'
@@ -23,13 +22,19 @@ export class FamilyBridge implements ForeignMetric {
   readonly #refresh: (family: AnyFamily) => void
 
   constructor(family: AnyFamily, as: Exposed, refresh: (family: AnyFamily) => void) {
-    this.name = as.name
     this.help = family.help
     this.type = family.type
     this.#family = family
     this.#as = as
     this.#refresh = refresh
   }
+
+  get name(): string {
+    return this.#as.name
+  }
+
+  /** prom-client renames counters in place when it prints OpenMetrics; ours keep their names. */
+  set name(_renamed: string) {}
 
   async get(): Promise<ForeignFamily & { aggregator: string }> {
     this.#refresh(this.#family)

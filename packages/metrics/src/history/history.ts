@@ -55,7 +55,8 @@ export class History {
   readonly #options: HistoryOptions
   readonly #sources: HistorySources
   readonly #table: DeltaTable
-  readonly #totals = new WeakMap<Counter, number>()
+  /** What each counter stood at when the slot began; a revived one has a new id and counts anew. */
+  readonly #totals = new WeakMap<Counter, { readonly id: number; readonly value: number }>()
   #slotStartMs: number
   #slotRuns: Run[] = []
   /** Blocks of a slot each, oldest first. */
@@ -159,7 +160,9 @@ export class History {
   #gains(): Scalars {
     const gains = this.#openGains()
     for (const family of this.#sources.counters()) {
-      for (const counter of family.series) this.#totals.set(counter, counter.value)
+      for (const counter of family.series) {
+        this.#totals.set(counter, { id: counter.id, value: counter.value })
+      }
     }
     return scalarsOf(gains)
   }
@@ -169,7 +172,8 @@ export class History {
     const gains: (readonly [number, number])[] = []
     for (const family of this.#sources.counters()) {
       for (const counter of family.series) {
-        const before = this.#totals.get(counter) ?? 0
+        const total = this.#totals.get(counter)
+        const before = total?.id === counter.id ? total.value : 0
         const gain = counter.value >= before ? counter.value - before : counter.value
         if (gain > 0 && counter.id !== 0) gains.push([counter.id, gain])
       }

@@ -2,7 +2,8 @@ import { MAX_SERIES_ID } from './run.ts'
 
 /**
  * Hands out the small numbers by which the history knows its series. A number comes back into use
- * only when nothing in the history can still mean its former owner.
+ * only when nothing in the history can still mean its former owner: after twice the retention, as a
+ * block that was merged reaches further back than its end.
  */
 export class SeriesIds {
   readonly #retentionMs: number
@@ -20,7 +21,7 @@ export class SeriesIds {
   /** @returns an id, or 0 when none is free: such a series works but has no history */
   allocate(): number {
     const oldest = this.#released[0]
-    if (oldest !== undefined && this.#now() - oldest.atMs > this.#retentionMs) {
+    if (oldest !== undefined && this.#now() - oldest.atMs > 2 * this.#retentionMs) {
       this.#released.shift()
       return oldest.id
     }
