@@ -378,21 +378,6 @@ t.test("prom-client's own OpenMetrics scrape renames none of our counters", asyn
   t.same(registry.getMetricsAsArray(), [], 'and closing takes all of them away')
 })
 
-const undecided = 'to be decided: only prom-client shows them so far'
-
-t.test(
-  "default labels of the registry are on the user's metrics",
-  { todo: undecided },
-  async (t) => {
-    const registry = new Registry()
-    registry.setDefaultLabels({ team: 'a' })
-    new Counter({ name: 'own_total', help: 'h', registers: [registry] }).inc()
-    const { vitals } = await appWith(t, { registry: asProm(registry) })
-    t.match(await registry.metrics(), 'own_total{team="a"} 1')
-    t.match(await text(vitals.scrape().body), 'own_total{team="a"} 1')
-  }
-)
-
 t.test('resetting the registry resets ours, and JSON of it shows them', async (t) => {
   const registry = new Registry()
   const { vitals } = await appWith(t, { registry: asProm(registry) })
