@@ -47,11 +47,20 @@ function tableOf(schema) {
 }
 
 function rowsOf(schema, prefix) {
-  return Object.entries(schema.properties).flatMap(([name, option]) =>
-    option.properties === undefined
-      ? [rowOf(prefix + name, option)]
-      : rowsOf(option, `${prefix}${name}.`)
-  )
+  return Object.entries(schema.properties).flatMap(([name, option]) => {
+    if (option.properties !== undefined) return rowsOf(option, `${prefix}${name}.`)
+    const [inner, step] = insideOf(option)
+    const own = rowOf(prefix + name, option)
+    return inner === undefined ? [own] : [own, ...rowsOf(inner, `${prefix}${name}${step}.`)]
+  })
+}
+
+/** What the items of a list, the values of an object by name, or an object that may be chosen have. */
+function insideOf(option) {
+  if (option.items?.properties !== undefined) return [option.items, '[]']
+  const [named] = Object.values(option.patternProperties ?? {})
+  if (named?.properties !== undefined) return [named, '.<name>']
+  return [option.anyOf?.find((each) => each.properties !== undefined), '']
 }
 
 function rowOf(name, option) {
@@ -67,12 +76,18 @@ function rowOf(name, option) {
 
 function typeOf(option) {
   if (option['x-kind'] !== undefined) return option['x-kind']
-  if (option.anyOf !== undefined) return option.anyOf.map((each) => `\`${each.const}\``).join(', ')
-  if (option.type === 'array') return `list of ${option.items.type}s`
+  if (option.anyOf !== undefined) return option.anyOf.map(typeOf).join(', ')
+  if (option.const !== undefined) return `\`${option.const}\``
+  if (option.type === 'array') return `list of ${itemsOf(option.items)}`
+  if (option.patternProperties !== undefined) return 'object by name'
   const limits = [
     option.minimum === undefined ? '' : `≥ ${option.minimum}`,
     option.exclusiveMinimum === undefined ? '' : `> ${option.exclusiveMinimum}`,
     option.maximum === undefined ? '' : `≤ ${option.maximum}`
   ]
   return [option.type, limits.filter(Boolean).join(', ')].filter(Boolean).join(' ')
+}
+
+function itemsOf(item) {
+  return item.anyOf === undefined ? typeOf(item).replace(/^\w+/, '$&s') : typeOf(item)
 }

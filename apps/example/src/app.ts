@@ -31,6 +31,8 @@ export interface ShopOptions {
 export async function buildApp(options: ShopOptions = {}): Promise<FastifyInstance> {
   const app = Fastify({
     logger: { level: options.logLevel ?? 'warn' },
+    // a proxy on this machine may tell whom a request is from, and nobody else
+    trustProxy: 'loopback',
     forceCloseConnections: 'idle'
   })
   try {

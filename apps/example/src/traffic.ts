@@ -43,6 +43,9 @@ const VISITS: readonly Visit[] = [
   { weight: 2, method: 'GET', path: (pick) => `/quote/${pick(PRODUCTS)}`, hangUpMs: 2 }
 ]
 
+/** Visitors come from so many addresses. */
+const ADDRESSES = 250
+
 const TOTAL_WEIGHT = VISITS.reduce((sum, { weight }) => sum + weight, 0)
 const CONNECTIONS = 40
 const MOST_IN_FLIGHT = 500
@@ -59,6 +62,8 @@ export interface TrafficOptions {
 export interface TrafficCounts {
   sent: number
   answered: number
+  /** Answers that told the visitor to come again later. */
+  limited: number
   /** Visits that got no answer, those who hung up included. */
   unanswered: number
   /** Visits meant to hang up early, answered or not. */
@@ -72,6 +77,7 @@ export class Traffic {
   readonly counts: TrafficCounts = {
     sent: 0,
     answered: 0,
+    limited: 0,
     unanswered: 0,
     impatient: 0,
     skipped: 0
@@ -122,15 +128,16 @@ export class Traffic {
     const pick: Pick = (most) => 1 + Math.floor(this.#random() * most)
     const body = visit.body === undefined ? null : JSON.stringify(visit.body(pick))
     try {
-      const { body: answer } = await this.#pool.request({
+      const { statusCode, body: answer } = await this.#pool.request({
         method: visit.method,
         path: visit.path(pick),
-        headers: body === null ? {} : { 'content-type': 'application/json' },
+        headers: headersOf(`198.51.100.${pick(ADDRESSES)}`, body !== null),
         body,
         signal: visit.hangUpMs === undefined ? null : AbortSignal.timeout(visit.hangUpMs)
       })
       await answer.dump()
       this.counts.answered++
+      if (statusCode === 429) this.counts.limited++
     } catch {
       this.counts.unanswered++
     }
@@ -140,4 +147,10 @@ export class Traffic {
     let at = this.#random() * TOTAL_WEIGHT
     return VISITS.find(({ weight }) => (at -= weight) < 0) ?? VISITS[0]!
   }
+}
+
+/** What a visitor's browser sends, and the proxy that stands in front of the shop. */
+function headersOf(address: string, hasBody: boolean): Record<string, string> {
+  const headers = { 'accept-encoding': 'gzip, deflate, br', 'x-forwarded-for': address }
+  return hasBody ? { ...headers, 'content-type': 'application/json' } : headers
 }

@@ -1,9 +1,10 @@
 import { parseOptions } from './arguments.ts'
 import type { Mode } from './arguments.ts'
+import { BUDGETS, claimOf, isMeasured, keeps, valueOf } from './budgets.ts'
 import { CAN_PIN, Child, LOAD_CORE, SERVER_CORE, pin } from './child-process.ts'
 import { load } from './load-client.ts'
 import { machine, printTable, shownEstimate, verdict, writeJson } from './report.ts'
-import { bootstrap, estimate, lower, median } from './statistics.ts'
+import { estimate, median } from './statistics.ts'
 import type { Estimate } from './statistics.ts'
 import { BARE, CONTROL, FASTIFY_METRICS, PATH, TIMING, VARIANTS, variantNamed } from './variants.ts'
 
@@ -14,8 +15,6 @@ const WARM_UP_REQUESTS = 10_000
 const MEASURED_REQUESTS = 20_000
 /** A control that is off by more than this share of bare, for certain, makes a run worthless. */
 const CONTROL_TOLERANCE = 0.03
-const BUDGET_US = 0.5
-const BUDGET_SHARE = 1 / 8
 
 interface Sample {
   readonly cpuUs: number
@@ -148,40 +147,25 @@ function judge(way: string, samples: Samples, isChecked: boolean): boolean {
     console.log('This run is unusable: the same app measured twice differs. Quiet the machine.')
     return false
   }
-  if (!samples.has(TIMING) || !samples.has(FASTIFY_METRICS)) return true
-  const isKept = judgeTiming(way, samples)
-  return isKept || !isChecked
+  const kept = judgeBudgets(way, samples)
+  return kept || !isChecked
 }
 
-function judgeTiming(way: string, samples: Samples): boolean {
-  const own = added(samples, TIMING)
-  const theirs = added(samples, FASTIFY_METRICS)
-  const winner = { first: TIMING, second: FASTIFY_METRICS, inconclusive: undefined }[
-    lower(own, theirs)
-  ]
-  console.log(
-    winner === undefined
-      ? 'no winner: the intervals of timing and fastify-metrics overlap'
-      : `${winner} adds less than the other`
+/** Prints a line for each budget that this run can judge. @returns false when one is missed */
+function judgeBudgets(way: string, samples: Samples): boolean {
+  const rounds = samples.get(BARE)!.length
+  const addedOver = (name: string, chosen: readonly number[]): number =>
+    median(chosen.map((round) => addedIn(samples, name, round)))
+  const variants = new Set(samples.keys())
+  const judged = BUDGETS.filter(
+    (budget) => isMeasured(budget, variants) && (way === 'dispatch' || budget.maxUs === undefined)
   )
-  const share = bootstrap(samples.get(BARE)!.length, (chosen) => {
-    const of = (name: string): number => median(chosen.map((i) => addedIn(samples, name, i)))
-    return of(TIMING) / of(FASTIFY_METRICS)
-  })
-  const isShareKept = keeps(share, BUDGET_SHARE)
-  const shareClaim = `timing adds at most 1/8 of fastify-metrics: ${shownEstimate(share, 3)}`
-  const isCheap = way === 'sockets' ? true : keeps(own, BUDGET_US)
-  const kept = [verdict(shareClaim, isShareKept)]
-  if (way === 'dispatch') {
-    kept.push(verdict(`timing adds at most ${BUDGET_US} µs: ${shownEstimate(own)}`, isCheap))
-  }
-  return kept.every(Boolean)
-}
-
-/** `undefined` when the interval spans the budget. */
-function keeps(value: Estimate, budget: number): boolean | undefined {
-  if (value.high <= budget) return true
-  return value.low > budget ? false : undefined
+  return judged
+    .map((budget) => {
+      const value = valueOf(budget, rounds, addedOver)
+      return verdict(claimOf(budget, value), keeps(value, budget.maxUs ?? budget.maxShare!))
+    })
+    .every(Boolean)
 }
 
 function added(samples: Samples, name: string): Estimate {

@@ -41,12 +41,6 @@ export function estimate(values: readonly number[]): Estimate {
   return bootstrap(values.length, (chosen) => median(chosen.map((i) => values[i]!)))
 }
 
-/** Which of two is lower, or that nobody can tell: then the intervals overlap. */
-export function lower(a: Estimate, b: Estimate): 'first' | 'second' | 'inconclusive' {
-  if (a.high < b.low) return 'first'
-  return b.high < a.low ? 'second' : 'inconclusive'
-}
-
 /** A small seeded generator of numbers in [0, 1). */
 export function mulberry32(seed: number): () => number {
   let state = seed

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { parseOptions } from '../src/arguments.ts'
-import { bootstrap, estimate, lower, median, mulberry32 } from '../src/statistics.ts'
+import { claimOf, isMeasured, keeps, valueOf } from '../src/budgets.ts'
+import { bootstrap, estimate, median, mulberry32 } from '../src/statistics.ts'
 
 t.test('a median is the middle, or the mean of the two middle ones', async (t) => {
   t.equal(median([3, 1, 2]), 2)
@@ -26,11 +27,20 @@ t.test('an interval holds the true median nineteen times of twenty', async (t) =
   )
 })
 
-t.test('no winner is named while intervals overlap', async (t) => {
-  const a = { median: 1, low: 0.9, high: 1.1 }
-  t.equal(lower(a, { median: 2, low: 1.5, high: 2.5 }), 'first')
-  t.equal(lower({ median: 2, low: 1.5, high: 2.5 }, a), 'second')
-  t.equal(lower(a, { median: 1.2, low: 1.05, high: 1.3 }), 'inconclusive')
+t.test('a budget is kept, missed, or open while the interval spans it', async (t) => {
+  t.equal(keeps({ median: 1, low: 0.9, high: 1.1 }, 2), true)
+  t.equal(keeps({ median: 3, low: 2.5, high: 3.1 }, 2), false)
+  t.equal(keeps({ median: 2, low: 1.5, high: 2.1 }, 2), undefined)
+})
+
+t.test('a share is taken of what all peers add together', async (t) => {
+  const added: Record<string, number> = { own: 2, one: 3, two: 5 }
+  const budget = { variant: 'own', maxShare: 0.3, peers: ['one', 'two'] }
+  const share = valueOf(budget, 4, (name) => added[name]!)
+  t.equal(share.median, 0.25)
+  t.match(claimOf(budget, share), 'own adds at most 0.300 of one + two: 0.25')
+  t.ok(isMeasured(budget, new Set(['own', 'one', 'two'])))
+  t.notOk(isMeasured(budget, new Set(['own', 'one'])))
 })
 
 t.test('arguments that make no sense are refused, naming what is allowed', async (t) => {

@@ -20,11 +20,13 @@ export type {
   HistogramFamily,
   HistogramOptions
 } from './histogram.ts'
+export { guarded } from './guarded.ts'
 export { History } from './history/history.ts'
 export type { HistoryOptions, HistoryPoint } from './history/history.ts'
 export type { Window, WindowSeries } from './history/window.ts'
 export { DURATION_BUCKETS, LatencyHistogram } from './latency-histogram.ts'
 export type { StopMeasure } from './measure.ts'
+export { pathFilter } from './path-filter.ts'
 export { CLIENT_CLOSED_REQUEST } from './requests/abnormal-end.ts'
 export type { CompletionObserver, RequestContext } from './requests/request-context.ts'
 export type {

@@ -13,7 +13,10 @@ interface OptionSchema {
   readonly env?: string
   readonly 'x-kind'?: 'function' | 'instance'
   readonly properties?: Readonly<Record<string, OptionSchema>>
-  readonly anyOf?: readonly { readonly const?: unknown; readonly type?: string }[]
+  readonly required?: readonly string[]
+  readonly patternProperties?: Readonly<Record<string, OptionSchema>>
+  readonly anyOf?: readonly OptionSchema[]
+  readonly const?: unknown
   readonly items?: OptionSchema
   readonly minimum?: number
   readonly exclusiveMinimum?: number
@@ -24,7 +27,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 /**
  * Completes and checks a plugin's options: what was given, else the environment variable, else the
- * default. The given object is never changed; the result is frozen.
+ * default; also inside of objects, lists of objects, and objects by name. The given object is never
+ * changed; the result is frozen.
  *
  * @throws VitalsOptionError naming the option, what was given and what is allowed
  */
@@ -58,14 +62,56 @@ function complete(
     const path = prefix + name
     const value = given[name] ?? fromEnvironment(plugin, path, option, environment)
     const chosen = value === undefined ? structuredClone(option.default) : value
-    if (option.properties !== undefined && (chosen === undefined || isRecord(chosen))) {
-      resolved[name] = complete(plugin, option, chosen ?? {}, `${path}.`, environment)
-    } else if (chosen !== undefined) {
-      checkKind(plugin, path, option, chosen)
-      resolved[name] = Array.isArray(chosen) ? [...chosen] : chosen
-    }
+    const whole = chosen ?? emptyOf(option)
+    if (whole === undefined) continue
+    checkKind(plugin, path, option, whole)
+    resolved[name] = completeValue(plugin, option, whole, path, environment)
   }
   return resolved
+}
+
+/** What stands for a group of options that was not given; a group with required ones is left out. */
+function emptyOf({ properties, required }: OptionSchema): object | undefined {
+  return properties !== undefined && (required ?? []).length === 0 ? {} : undefined
+}
+
+/** Completes what is inside of a value; a list or an object comes out as a copy. */
+function completeValue(
+  plugin: string,
+  option: OptionSchema,
+  value: unknown,
+  path: string,
+  environment: Environment
+): unknown {
+  if (Array.isArray(value)) {
+    return value.map((item, i) =>
+      completeValue(plugin, option.items ?? {}, item, `${path}[${i}]`, environment)
+    )
+  }
+  if (!isRecord(value)) return value
+  const shape = shapeOf(option)
+  if (shape?.properties !== undefined) {
+    return complete(plugin, shape, value, `${path}.`, environment)
+  }
+  const named = namedSchema(shape)
+  if (named === undefined) return value
+  const entries = Object.entries(value).map(([key, each]) => [
+    key,
+    completeValue(plugin, named, each, `${path}.${key}`, environment)
+  ])
+  return Object.fromEntries(entries) as Record<string, unknown>
+}
+
+/** The schema that says what an object looks like: the option's own, or one of its choices. */
+function shapeOf(option: OptionSchema): OptionSchema | undefined {
+  const isShape = (each: OptionSchema): boolean =>
+    each.properties !== undefined || each.patternProperties !== undefined
+  return isShape(option) ? option : option.anyOf?.find(isShape)
+}
+
+/** What all values of an object by name look like. */
+function namedSchema(shape: OptionSchema | undefined): OptionSchema | undefined {
+  return Object.values(shape?.patternProperties ?? {})[0]
 }
 
 function refuseUnknown(
@@ -123,34 +169,51 @@ function checkKind(plugin: string, path: string, option: OptionSchema, value: un
 }
 
 function checkJson(plugin: string, schema: TSchema, value: Record<string, unknown>): void {
-  const [error] = Errors(schema, value)
-  if (error === undefined) return
-  const path = error.instancePath.split('/').slice(1)
-  const { option, at } = locate(schema, path)
-  const given = at.reduce<unknown>((part, key) => (isRecord(part) ? part[key] : undefined), value)
-  throw new VitalsOptionError(
-    plugin,
-    at.join('.'),
-    `must be ${allowedBy(option)}, got ${shown(given)}`
-  )
+  // of a choice every branch complains; the one that looked deepest knows what was meant
+  const paths = Errors(schema, value).map((error) => error.instancePath.split('/').slice(1))
+  const [deepest] = paths.toSorted((a, b) => b.length - a.length)
+  if (deepest === undefined) return
+  const keys = deepest.map(unescapePointer)
+  const { option, name, given } = locate(schema, keys, value)
+  throw new VitalsOptionError(plugin, name, `must be ${allowedBy(option)}, got ${shown(given)}`)
 }
 
-/** The deepest named option on the way to an error; an item of an array is told as its array. */
-function locate(root: OptionSchema, path: string[]): { option: OptionSchema; at: string[] } {
+/** The deepest option that is described on the way to an error. */
+function locate(
+  root: OptionSchema,
+  keys: readonly string[],
+  value: unknown
+): { option: OptionSchema; name: string; given: unknown } {
   let option = root
-  const at: string[] = []
-  for (const key of path) {
-    const next = option.properties?.[key]
+  let name = ''
+  let given = value
+  for (const key of keys) {
+    const next = partOf(option, key, given)
     if (next === undefined) break
     option = next
-    at.push(key)
+    name += Array.isArray(given) ? `[${key}]` : name === '' ? key : `.${key}`
+    given = (given as Record<string, unknown>)[key]
   }
-  return { option, at }
+  return { option, name, given }
+}
+
+/** The schema of one part of a value; an item of a list of plain values is told as its list. */
+function partOf(option: OptionSchema, key: string, value: unknown): OptionSchema | undefined {
+  if (Array.isArray(value)) {
+    return shapeOf(option.items ?? {}) === undefined ? undefined : option.items
+  }
+  const shape = shapeOf(option)
+  return shape?.properties?.[key] ?? namedSchema(shape)
+}
+
+/** @see RFC 6901 */
+function unescapePointer(part: string): string {
+  return part.replaceAll('~1', '/').replaceAll('~0', '~')
 }
 
 function allowedBy(option: OptionSchema): string {
   if (option.anyOf !== undefined) {
-    return `one of ${option.anyOf.map((choice) => (choice.const === undefined ? `a ${choice.type}` : shown(choice.const))).join(', ')}`
+    return `one of ${option.anyOf.map(shownChoice).join(', ')}`
   }
   const limits: string[] = []
   if (option.minimum !== undefined) limits.push(`>= ${option.minimum}`)
@@ -161,7 +224,12 @@ function allowedBy(option: OptionSchema): string {
     return `a list${option.items === undefined ? '' : `, each item ${allowedBy(option.items)}`}`
   }
   const article = /^[aeiou]/.test(option.type ?? '') ? 'an' : 'a'
-  return `${article} ${option.type ?? 'value'}${bounds}${option.description === undefined ? '' : ` (${option.description})`}`
+  return `${article} ${option.type ?? 'value'}${bounds}${!option.description ? '' : ` (${option.description})`}`
+}
+
+function shownChoice(choice: OptionSchema): string {
+  if (choice.const !== undefined) return shown(choice.const)
+  return choice['x-kind'] === 'function' ? 'a function' : allowedBy({ ...choice, description: '' })
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -169,10 +237,19 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function deepFreeze(value: Record<string, unknown>, schema: OptionSchema): Record<string, unknown> {
-  for (const [name, option] of Object.entries(schema.properties ?? {})) {
-    const part = value[name]
-    if (option.properties !== undefined && isRecord(part)) deepFreeze(part, option)
-    else if (Array.isArray(part)) Object.freeze(part)
+  const shape = shapeOf(schema)
+  for (const [key, part] of Object.entries(value)) {
+    const option = shape?.properties?.[key] ?? namedSchema(shape)
+    if (option !== undefined) freezeValue(part, option)
   }
   return Object.freeze(value)
+}
+
+function freezeValue(value: unknown, option: OptionSchema): void {
+  if (Array.isArray(value)) {
+    for (const item of value) freezeValue(item, option.items ?? {})
+    Object.freeze(value)
+  } else if (isRecord(value) && shapeOf(option) !== undefined) {
+    deepFreeze(value, option)
+  }
 }

@@ -197,6 +197,51 @@ t.test('options can come from the environment, and a bad one is named', async (t
   t.throws(() => resolve({}, { ON: 'maybe' }), /ON/)
 })
 
+t.test(
+  'options inside of lists, choices and objects by name are completed and named',
+  async (t) => {
+    const { resolveOptions } = await import('../src/resolve-options.ts')
+    const { default: Type } = await import('typebox')
+    const rule = Type.Object(
+      {
+        limit: Type.Optional(Type.Integer({ minimum: 1, default: 5 })),
+        sizes: Type.Optional(Type.Array(Type.Integer({ minimum: 0 }), { default: [] }))
+      },
+      { additionalProperties: false }
+    )
+    const schema = Type.Object({
+      rules: Type.Optional(Type.Array(rule)),
+      byName: Type.Optional(Type.Record(Type.String(), rule)),
+      choice: Type.Optional(Type.Union([Type.Literal(false), rule]))
+    })
+    const resolve = (given: object): unknown => resolveOptions('p', schema, given, {})
+    const complete = { limit: 5, sizes: [] }
+    t.same(resolve({ rules: [{}], byName: { 'a/b': {} }, choice: {} }), {
+      rules: [complete],
+      byName: { 'a/b': complete },
+      choice: complete
+    })
+    t.same(resolve({ choice: false }), { choice: false })
+    const { rules, byName } = resolve({ rules: [{}], byName: { a: {} } }) as {
+      rules: object[]
+      byName: { a: object }
+    }
+    const needy = Type.Object({ url: Type.String() })
+    t.same(resolveOptions('p', Type.Object({ redis: Type.Optional(needy) }), {}, {}), {})
+    for (const each of [rules, rules[0], byName, byName.a]) t.ok(Object.isFrozen(each))
+    const REFUSALS: [given: object, message: RegExp][] = [
+      [{ rules: [{}, { limit: 0 }] }, /option "rules\[1\].limit" must be an integer >= 1, got 0/],
+      [{ rules: [{ limt: 1 }] }, /option "rules\[0\].limt" is unknown; allowed: limit, sizes/],
+      [{ rules: [{ sizes: [-1] }] }, /option "rules\[0\].sizes" must be a list, .* got \[-1\]/],
+      [{ byName: { 'a/b': { limit: 0 } } }, /option "byName.a\/b.limit" must be .* got 0/],
+      [{ byName: { a: 3 } }, /option "byName.a" must be an object, got 3/],
+      [{ choice: { limit: 0 } }, /option "choice.limit" must be .* got 0/],
+      [{ choice: 3 }, /option "choice" must be one of false, an object, got 3/]
+    ]
+    for (const [given, message] of REFUSALS) t.throws(() => resolve(given), { message })
+  }
+)
+
 t.test('the hub is there for routes, plugins and scopes of their own', async (t) => {
   const app = await appWith(t)
   const seen: unknown[] = [app.vitals]

@@ -1,10 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { eventually } from './eventually.ts'
+import { freePort } from './sockets.ts'
 
 /** What a test needs of tap here. */
 interface Test {
@@ -110,12 +109,4 @@ async function query(origin: string, expression: string): Promise<number | undef
   if (error !== undefined) throw new Error(`${expression}: ${error}`)
   const text = data?.result[0]?.value[1]
   return text === undefined ? undefined : Number(text)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -1,4 +1,4 @@
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 
@@ -32,5 +32,25 @@ export async function rawExchange(
     socket.on('error', () => {})
     socket.on('close', () => resolve(answer))
     if (closeAfterMs !== undefined) setTimeout(() => socket.destroy(), closeAfterMs)
+  })
+}
+
+/** A port of this machine on which nobody listens right now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await new Promise((resolve) => server.once('listening', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Whether somebody listens on a port of this machine. */
+export async function connects(port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
   })
 }

@@ -1,7 +1,15 @@
 import Fastify from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
-import { ManualClock, eventually, pluginProblems, rawExchange, served } from '../src/index.ts'
+import {
+  ManualClock,
+  eventually,
+  pluginProblems,
+  rawExchange,
+  served,
+  skipOrFail,
+  startRedis
+} from '../src/index.ts'
 
 const nothing = { validOptions: {}, badOptions: [] }
 
@@ -61,4 +69,20 @@ t.test('bytes go over a socket as they are', async (t) => {
     /200 OK[^]*hello$/
   )
   await app.close()
+})
+
+t.test('a Redis can be killed, paused and brought back', async (t) => {
+  const redis = await startRedis()
+  if (redis === undefined) return skipOrFail(t, 'redis-server is not installed')
+  t.teardown(async () => await redis.stop())
+  const ping = async (): Promise<string> => await rawExchange(redis.port, 'PING\r\n', 300)
+  t.equal(await ping(), '+PONG\r\n')
+  redis.pause()
+  t.equal(await ping(), '')
+  redis.resume()
+  t.equal(await ping(), '+PONG\r\n')
+  await redis.kill()
+  t.equal(await ping(), '')
+  await redis.restart()
+  t.equal(await ping(), '+PONG\r\n')
 })
