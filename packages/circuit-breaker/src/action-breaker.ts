@@ -55,7 +55,7 @@ export class ActionBreaker<Args extends unknown[], Result>
     if (maxQueue > 0) {
       const queue = new Queue(maxQueue, queueTimeoutMs, parts.now)
       this.#queue = queue
-      this.guard.onRoom = () => queue.letOneIn()
+      this.guard.onRoom = () => this.#letIn(queue)
     }
   }
 
@@ -75,7 +75,13 @@ export class ActionBreaker<Args extends unknown[], Result>
   }
 
   #mustWait(queue: Queue): boolean {
-    return this.guard.isFull && queue.hasRoom && !this.guard.standing.isRefusing
+    const { guard } = this
+    return guard.isFull && queue.hasRoom && !guard.standing.isRefusing && !guard.isShutDown
+  }
+
+  /** As many as there is room for: all of them, when the circuit refuses them. */
+  #letIn(queue: Queue): void {
+    while (queue.size > 0 && !this.guard.isFull) queue.letOneIn()
   }
 
   #fireLater(queue: Queue, args: Args): Promise<Result> {

@@ -25,6 +25,13 @@ export const BREAKER_STATES: readonly BreakerState[] = Object.freeze([
  */
 export type ForcedMode = 'open' | 'closed' | 'metrics_only' | 'none'
 
+export const FORCED_MODES: readonly ForcedMode[] = Object.freeze([
+  'none',
+  'open',
+  'closed',
+  'metrics_only'
+])
+
 /**
  * What a call came to. The first six are how it went, one for each call. `fallback` and `stale` count
  * on top of that the failures, time-outs and refusals that were answered nonetheless.
@@ -136,6 +143,7 @@ export interface BreakerControl {
   readonly figures: BreakerFigures
   /** Milliseconds until it lets a call through; 0 when it does now. */
   retryAfterMs(): number
+  /** @throws VitalsError `VITALS_BREAKER_MODE_UNKNOWN` for a mode that there is not */
   force(mode: ForcedMode): void
   /** Tells each change of state. @returns stops telling */
   on(listener: TransitionListener): () => void

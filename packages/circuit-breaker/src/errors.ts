@@ -5,17 +5,26 @@ interface RetryHeaders {
   readonly 'retry-after': string
 }
 
-/** A refusal that says when to come again: 503 with `Retry-After`. */
-class RefusedError extends VitalsError {
-  readonly statusCode: number = 503
+/** What a breaker throws in place of an action's own errors. */
+export class BreakerError extends VitalsError {
+  readonly statusCode: number
   readonly breaker: string
+
+  constructor(code: string, message: string, breaker: string, statusCode: number) {
+    super(code, message)
+    this.breaker = breaker
+    this.statusCode = statusCode
+  }
+}
+
+/** A refusal that says when to come again: 503 with `Retry-After`. */
+export class RefusedError extends BreakerError {
   /** Whole seconds, at least 1. */
   readonly retryAfterSeconds: number
   readonly headers: RetryHeaders
 
   constructor(code: string, message: string, breaker: string, retryAfterMs: number) {
-    super(code, message)
-    this.breaker = breaker
+    super(code, message, breaker, 503)
     this.retryAfterSeconds = Math.max(1, Math.ceil(retryAfterMs / 1000))
     this.headers = { 'retry-after': String(this.retryAfterSeconds) }
   }
@@ -44,30 +53,30 @@ export class BulkheadFullError extends RefusedError {
 }
 
 /** The action took too long; its signal was aborted. */
-export class BreakerTimeoutError extends VitalsError {
-  readonly statusCode: number = 504
-  readonly breaker: string
+export class BreakerTimeoutError extends BreakerError {
   readonly timeoutMs: number
 
   constructor(breaker: string, timeoutMs: number) {
     super(
       'VITALS_BREAKER_TIMEOUT',
-      `a call through the circuit breaker "${breaker}" took longer than ${timeoutMs} ms`
+      `a call through the circuit breaker "${breaker}" took longer than ${timeoutMs} ms`,
+      breaker,
+      504
     )
     this.name = 'BreakerTimeoutError'
-    this.breaker = breaker
     this.timeoutMs = timeoutMs
   }
 }
 
 /** The breaker was deleted or its app closed. */
-export class BreakerShutDownError extends VitalsError {
-  readonly statusCode: number = 503
-  readonly breaker: string
-
+export class BreakerShutDownError extends BreakerError {
   constructor(breaker: string) {
-    super('VITALS_BREAKER_SHUT_DOWN', `the circuit breaker "${breaker}" was shut down`)
+    super(
+      'VITALS_BREAKER_SHUT_DOWN',
+      `the circuit breaker "${breaker}" was shut down`,
+      breaker,
+      503
+    )
     this.name = 'BreakerShutDownError'
-    this.breaker = breaker
   }
 }

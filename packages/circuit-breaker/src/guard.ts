@@ -53,7 +53,6 @@ export class Guard {
   /** Called when a call's work has ended and another may begin. */
   onRoom: (() => void) | undefined
   running = 0
-  queued = 0
   isShutDown = false
 
   constructor(name: string, options: GuardOptions, meter: Meter, parts: BreakerParts) {
@@ -150,7 +149,7 @@ export class Guard {
   /** Stops all timers; calls that have a time-out are aborted, further calls refused. */
   shutDown(): void {
     this.isShutDown = true
-    this.standing.circuit.shutDown()
+    this.standing.shutDown()
     for (const call of this.#deadlines.close()) {
       call.isOver = true
       call.isTimed = false

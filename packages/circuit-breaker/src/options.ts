@@ -2,12 +2,8 @@ import { VitalsOptionError, resolveOptions } from '@fastify-vitals/metrics'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { TSchema } from 'typebox'
-import type {
-  BreakerOptions,
-  BreakerPolicyOptions,
-  ForcedMode,
-  IsFailure
-} from './breaker-types.ts'
+import { FORCED_MODES } from './breaker-types.ts'
+import type { BreakerOptions, BreakerPolicyOptions, IsFailure } from './breaker-types.ts'
 
 export const NAME = '@fastify-vitals/circuit-breaker'
 
@@ -87,8 +83,6 @@ const whole = (
     })
   )
 
-const MODES: readonly ForcedMode[] = ['none', 'open', 'closed', 'metrics_only']
-
 const opening = {
   timeoutMs: Type.Optional(
     Type.Unsafe<number | false>({
@@ -158,7 +152,7 @@ const limits = {
   queueTimeoutMs: milliseconds('longest wait for the bulkhead in milliseconds', 1000),
   forced: Type.Optional(
     Type.Union(
-      MODES.map((mode) => Type.Literal(mode)),
+      FORCED_MODES.map((mode) => Type.Literal(mode)),
       {
         default: 'none',
         description:

@@ -31,9 +31,10 @@ export class ProtectedRoutes {
     const config: unknown = route.config?.circuitBreaker
     if (config === undefined || config === false) return
     const breaker = this.#breakerOf(routeName(route), config)
-    const { handler } = route
+    const { handler, errorHandler } = route
+    const inner = { handler, hasErrorHandler: errorHandler !== undefined }
     route.handler = function behindBreaker(this: FastifyInstance, request, reply) {
-      return breaker.handle(handler, this, request, reply)
+      return breaker.handle(inner, this, request, reply)
     }
     route.onSend = [...[route.onSend ?? []].flat(), noteAnswer]
   }

@@ -1,7 +1,9 @@
 import { VitalsError } from '@fastify-vitals/metrics'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Call } from './call.ts'
-import type { RouteBreaker } from './route-breaker.ts'
+import type { BreakerError } from './errors.ts'
+import { onResponseEnd } from './response-end.ts'
+import type { ProtectedRoute, RouteBreaker } from './route-breaker.ts'
 
 /**
  * One request whose handler runs behind a breaker. How it went is known when its answer begins: a
@@ -10,6 +12,7 @@ import type { RouteBreaker } from './route-breaker.ts'
  */
 export class RouteCall extends Call {
   readonly #breaker: RouteBreaker
+  readonly #route: ProtectedRoute
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   #isGivenUp = false
@@ -17,22 +20,22 @@ export class RouteCall extends Call {
   /** What must still end: the response, and the handler. */
   #pending = 1
 
-  constructor(breaker: RouteBreaker, request: FastifyRequest, reply: FastifyReply) {
+  constructor(
+    breaker: RouteBreaker,
+    route: ProtectedRoute,
+    request: FastifyRequest,
+    reply: FastifyReply
+  ) {
     super()
     this.#breaker = breaker
+    this.#route = route
     this.#request = request
     this.#reply = reply
   }
 
-  /** Listens for the end of the response, on whatever will tell of it. */
+  /** Listens for the end of the response. */
   watch(): void {
-    const { raw } = this.#reply
-    const onEnd = (): void => this.#responseEnded()
-    raw.on('close', onEnd)
-    // responses of inject finish and never close
-    if ((raw as { isLightMyRequest?: boolean }).isLightMyRequest === true) raw.on('finish', onEnd)
-    // one that waits behind another on its connection has no socket yet to tell it of its end
-    else if (raw.socket === null) this.#request.raw.socket.once('close', onEnd)
+    onResponseEnd(this.#request, this.#reply, () => this.#responseEnded())
   }
 
   /**
@@ -60,30 +63,34 @@ export class RouteCall extends Call {
     if (!this.isOver) this.#breaker.answered(this, this.#reply.statusCode)
   }
 
-  /** A hijacked reply takes its own time; what it has begun to send is its answer. */
+  /**
+   * A hijacked reply takes its own time. What it has begun to send is its answer; as long as there is
+   * nothing, that tells nothing, so that a probe of this kind doesn't keep others waiting.
+   */
   override mayTimeOut(): boolean {
-    const { raw } = this.#reply
+    const { raw, sent } = this.#reply
     if (raw.headersSent) this.#breaker.answered(this, raw.statusCode)
-    return !raw.headersSent && !this.#reply.sent
+    else if (sent) this.#breaker.abandoned(this)
+    return !this.isOver
   }
 
-  override giveUp(error: Error): void {
+  override giveUp(error: BreakerError): void {
     this.#isGivenUp = true
     super.giveUp(error)
-    void this.#breaker.answerInstead(error, this.#request, this.#reply)
+    void this.#breaker.answerInstead(this.#route, error, this.#request, this.#reply)
   }
 
   #responseEnded(): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
-    if (!this.isOver) this.#endUnanswered()
+    const { raw } = this.#reply
+    // what was not judged yet was not sent by Fastify
+    if (raw.writableFinished) this.#breaker.answered(this, raw.statusCode)
+    else this.#clientLeft()
     this.#leave()
   }
 
-  /** It was not sent by Fastify: somebody else did, or the client went away. */
-  #endUnanswered(): void {
-    const { raw } = this.#reply
-    if (raw.writableFinished) return this.#breaker.answered(this, raw.statusCode)
+  #clientLeft(): void {
     this.#breaker.abandoned(this)
     this.abort(new VitalsError('VITALS_CLIENT_GONE', 'the client went away before it was answered'))
   }

@@ -1,3 +1,5 @@
+import { VitalsError } from '@fastify-vitals/metrics'
+import { FORCED_MODES } from './breaker-types.ts'
 import type { BreakerState, ForcedMode, Transition, TransitionListener } from './breaker-types.ts'
 import { CallWindow } from './call-window.ts'
 import { Circuit, FOREVER_MS } from './circuit.ts'
@@ -110,18 +112,28 @@ export class Standing {
     return this.#trial?.hasRoom === false ? PROBING_RETRY_MS : 0
   }
 
+  /** @throws VitalsError `VITALS_BREAKER_MODE_UNKNOWN` for a mode that there is not */
   force(mode: ForcedMode): void {
+    if (!FORCED_MODES.includes(mode)) throw unknownMode(mode)
     this.#mode = mode
     this.#reason = mode === 'none' ? 'set back to judging' : `forced: ${mode}`
     this.#openTimes.reset()
     if (mode === 'open') this.circuit.open(FOREVER_MS)
     else this.circuit.close(mode === 'none')
     this.#follow()
+    // it was closed already, and still forgets
+    if (mode === 'none') this.#startAfresh()
   }
 
   on(listener: TransitionListener): () => void {
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
+  }
+
+  /** Stops its timer and tells nobody any more. */
+  shutDown(): void {
+    this.#listeners.clear()
+    this.circuit.shutDown()
   }
 
   #judgeProbe(trial: Trial, isGood: boolean): void {
@@ -155,11 +167,16 @@ export class Standing {
     const change = { breaker: this.#name, from: this.state, to, reason, at: Date.now() }
     this.state = to
     this.since = change.at
-    this.period++
     this.#trial = to === 'half_open' ? new Trial(halfOpenProbes, halfOpenSuccessRatio) : undefined
+    this.#startAfresh()
+    for (const listener of this.#listeners) this.#tell(listener, change)
+  }
+
+  /** A new period: nothing of before counts any more. */
+  #startAfresh(): void {
+    this.period++
     this.window.reset()
     this.consecutiveFailures = 0
-    for (const listener of this.#listeners) this.#tell(listener, change)
   }
 
   #tell(listener: TransitionListener, transition: Transition): void {
@@ -169,4 +186,11 @@ export class Standing {
       this.#parts.onError('listener', error)
     }
   }
+}
+
+function unknownMode(mode: unknown): VitalsError {
+  return new VitalsError(
+    'VITALS_BREAKER_MODE_UNKNOWN',
+    `a breaker can be forced to ${FORCED_MODES.join(', ')}, not to ${JSON.stringify(mode)}`
+  )
 }

@@ -1,0 +1,56 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+/** What waits for each connection to close: one listener, however many requests are pipelined. */
+const WAITING = new WeakMap<Socket, Set<() => void>>()
+
+/**
+ * Tells when a response is done, whole or not, on whatever will tell of it. May tell twice.
+ * One that was done before is told of in the next turn: its client left while hooks were running.
+ */
+export function onResponseEnd(
+  { raw: incoming }: FastifyRequest,
+  { raw }: FastifyReply,
+  onEnd: () => void
+): void {
+  const { socket } = incoming
+  const isQueued = raw.socket === null
+  if (isDestroyed(raw) || (isQueued && socket.destroyed)) return process.nextTick(onEnd)
+  raw.on('close', onEnd)
+  if (isInjected(raw)) raw.on('finish', onEnd)
+  // what waits behind another one on its connection has no socket yet to tell it of its end, and
+  // what was upgraded lives as long as its connection
+  else if (isQueued || isUpgraded(incoming)) onSocketEnd(socket, raw, onEnd)
+}
+
+function onSocketEnd(socket: Socket, raw: ServerResponse, onEnd: () => void): void {
+  const waiting = WAITING.get(socket) ?? waitFor(socket)
+  waiting.add(onEnd)
+  raw.once('close', () => waiting.delete(onEnd))
+}
+
+function waitFor(socket: Socket): Set<() => void> {
+  const waiting = new Set<() => void>()
+  WAITING.set(socket, waiting)
+  socket.once('close', () => {
+    for (const onEnd of waiting) onEnd()
+  })
+  return waiting
+}
+
+/** True for the responses of `app.inject()`, which finish but never close. */
+function isInjected(raw: ServerResponse): boolean {
+  return (raw as ServerResponse & { isLightMyRequest?: boolean }).isLightMyRequest === true
+}
+
+/** Node sets it, and its types don't know it. */
+function isUpgraded(incoming: IncomingMessage): boolean {
+  return (incoming as IncomingMessage & { upgrade?: boolean }).upgrade === true
+}
+
+/** Over HTTP/2 the stream knows. */
+function isDestroyed(raw: ServerResponse): boolean {
+  const { stream } = raw as ServerResponse & { stream?: { readonly destroyed: boolean } }
+  return stream?.destroyed ?? raw.destroyed
+}
