@@ -29,10 +29,10 @@ export interface AttemptOutcome {
   readonly elapsedMs: number
   /** How long the retry would wait first. */
   readonly waitMs: number
-  readonly statusCode?: number
+  readonly statusCode?: number | undefined
   readonly error?: unknown
   /** The caller has seen some of the answer already: it can't be taken back. */
-  readonly answerBegun?: boolean
+  readonly answerBegun?: boolean | undefined
 }
 
 /** `retry`, or why not. */
@@ -59,8 +59,7 @@ export function judgeRetry(rules: RetryRules, outcome: AttemptOutcome): RetryVer
   if (!outcome.replayable) return 'body_not_replayable'
   if (!isSafe(rules, outcome)) return 'not_idempotent'
   if (outcome.attempts >= rules.maxAttempts) return 'max_attempts'
-  if (outcome.elapsedMs + outcome.waitMs > rules.maxElapsedMs) return 'max_elapsed'
-  return 'retry'
+  return outcome.elapsedMs + outcome.waitMs <= rules.maxElapsedMs ? 'retry' : 'max_elapsed'
 }
 
 /** Whether another attempt could end better. */
