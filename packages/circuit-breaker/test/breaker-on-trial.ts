@@ -10,11 +10,14 @@ type Work = BreakerOptions<[string], string>
 
 /** Counts calls in plain numbers. */
 class PlainMeter implements Meter {
-  readonly counts: Record<string, number> = Object.fromEntries(CALL_RESULTS.map((r) => [r, 0]))
+  readonly counts = Object.fromEntries(CALL_RESULTS.map((result) => [result, 0])) as Record<
+    CallResult,
+    number
+  >
   readonly seconds: number[] = []
 
   count(result: CallResult): void {
-    this.counts[result]!++
+    this.counts[result]++
   }
 
   record(seconds: number): void {
@@ -22,7 +25,7 @@ class PlainMeter implements Meter {
   }
 
   totals(): Record<CallResult, number> {
-    return this.counts as Record<CallResult, number>
+    return this.counts
   }
 }
 
