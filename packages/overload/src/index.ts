@@ -1,1 +1,7 @@
+export { overload, overload as default } from './plugin.ts'
+export type { OverloadState } from './plugin.ts'
+export { optionsSchema } from './options.ts'
+export type { OverloadOptions, RouteOverloadOptions } from './options.ts'
+export type { Priority } from './priority.ts'
+// keeps `app.vitals` typed for those who only import this package
 export type { Vitals } from '@fastify-vitals/metrics'
