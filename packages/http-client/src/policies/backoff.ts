@@ -69,7 +69,7 @@ function dateOf(groups: Record<string, string>, nowEpochMs: number): number | un
   const { day = '', month = '', year = '', time = '' } = groups
   const [hour = 0, minute = 0, second = 0] = time.split(':').map(Number)
   const monthAt = MONTHS.indexOf(month)
-  if (monthAt % 3 !== 0 || hour > 23 || minute > 59 || second > 60) return undefined
+  if (monthAt < 0 || hour > 23 || minute > 59 || second > 60) return undefined
   const fullYear = year.length === 2 ? nearCentury(Number(year), nowEpochMs) : Number(year)
   const midnight = Date.UTC(fullYear, monthAt / 3, Number(day))
   // 31 February is none

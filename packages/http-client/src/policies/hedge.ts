@@ -3,7 +3,7 @@ import type { RetryBudget } from './retry-budget.ts'
 export interface HedgeOptions {
   /** Milliseconds after which a second call is made, or `p95`: what 95 % of calls take at most. */
   readonly delay: number | 'p95'
-  /** Least delay, for upstreams so fast that 5 % of calls are only noise. */
+  /** Least delay with `p95`, for upstreams so fast that 5 % of calls are only noise. */
   readonly minDelayMs: number
   /** What second calls are taken from: the pool's budget of retries, or one of its own. */
   readonly budget: RetryBudget
@@ -46,8 +46,8 @@ export class Hedge {
   /** Milliseconds from the start of the first attempt; `undefined` while too little is known. */
   delayMs(): number | undefined {
     const { delay, minDelayMs } = this.#options
-    const late = delay === 'p95' ? this.#p95 : delay
-    return late === undefined ? undefined : Math.max(late, minDelayMs)
+    if (delay !== 'p95') return delay
+    return this.#p95 === undefined ? undefined : Math.max(this.#p95, minDelayMs)
   }
 
   /**
