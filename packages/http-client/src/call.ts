@@ -1,0 +1,159 @@
+import { Readable } from 'node:stream'
+import type { RequestPart, RequestRecord } from '@fastify-vitals/metrics'
+import type { Dispatcher } from 'undici'
+import type { Attempt } from './attempt.ts'
+import type { CallBody, CallOptions } from './call-types.ts'
+import { CallInvalidError } from './errors.ts'
+import type { Whereabouts } from './errors.ts'
+import type { Lifetime } from './lifetime.ts'
+import type { ResolvedClientOptions } from './options.ts'
+import { hasIdempotencyKey, isReplayable } from './policies/retry-policy.ts'
+import { addTraceContext } from './trace-context.ts'
+
+/** A deadline so far ahead is none that anybody meant. */
+const MAX_MS = 2 ** 31 - 1
+
+type Headers = Record<string, string | readonly string[]>
+
+/** One call as it was asked for, and what all of its attempts share. */
+export class Call {
+  readonly options: ResolvedClientOptions
+  readonly method: string
+  readonly body: CallOptions['body']
+  /** Whoever calls says that it may be sent twice. */
+  readonly isIdempotent: boolean
+  readonly isReplayable: boolean
+  readonly startMs: number
+  /** Milliseconds that it may take in all. */
+  readonly allowedMs: number
+  /** Whether the deadline is that of the request it is made for, and not our own. */
+  readonly isDeadlineInherited: boolean
+  readonly outbound: RequestPart | undefined
+  readonly outboundQueue: RequestPart | undefined
+  lifetime!: Lifetime
+  /** Made so far, hedges included. */
+  attempts = 0
+  /** Origin of the last one; -1 before the first. */
+  lastIndex = -1
+  #answer: Attempt | undefined
+  readonly #given: CallOptions
+  readonly #headers: Headers
+
+  constructor(
+    given: CallOptions,
+    options: ResolvedClientOptions,
+    record: RequestRecord | undefined,
+    nowMs: number
+  ) {
+    this.#given = given
+    this.options = options
+    this.method = given.method?.toUpperCase() ?? 'GET'
+    this.body = given.body
+    this.#headers = headersOf(given, options, record)
+    this.isIdempotent = given.idempotent ?? hasIdempotencyKey(this.#headers)
+    this.isReplayable = typeof given.body === 'function' || isReplayable(given.body)
+    this.startMs = nowMs
+    const ownMs = Math.min(given.timeoutMs ?? options.timeoutMs, MAX_MS)
+    const leftMs = options.inheritDeadline ? inheritedMs(options, record, nowMs) : undefined
+    this.isDeadlineInherited = leftMs !== undefined && leftMs < ownMs
+    this.allowedMs = this.isDeadlineInherited ? leftMs! : ownMs
+    this.outbound = record?.part('outbound')
+    this.outboundQueue = record?.part('outbound_queue')
+  }
+
+  /** How long an upstream may take before an impatient caller is no excuse for it. */
+  get patienceMs(): number {
+    return this.options.slowUpstreamMs
+  }
+
+  get deadlineMs(): number {
+    return this.startMs + this.allowedMs
+  }
+
+  /** What undici sends for an attempt. */
+  dispatchOptions(
+    attempt: Attempt,
+    body: CallBody | undefined
+  ): Dispatcher.RequestOptions<Attempt> {
+    const { path, query } = this.#given
+    return {
+      method: this.method as Dispatcher.HttpMethod,
+      path,
+      headers: this.#headersAt(attempt.dispatchMs) as Record<string, string | string[]>,
+      opaque: attempt,
+      ...(query === undefined ? {} : { query: knownOf(query) }),
+      ...(body === undefined ? {} : { body: body as Dispatcher.DispatchOptions['body'] & {} }),
+      ...(attempt.upstream.mustNotKeep ? { reset: true } : {})
+    }
+  }
+
+  /** Its answer comes from this attempt: it lives until that has ended. */
+  answeredBy(attempt: Attempt): void {
+    this.#answer = attempt
+    if (attempt.endMs !== 0) this.lifetime.end()
+  }
+
+  /** One of its attempts has ended. */
+  ended(attempt: Attempt): void {
+    if (attempt === this.#answer) this.lifetime.end()
+  }
+
+  /** Closes a body that was never sent. */
+  dropBody(): void {
+    const { body } = this
+    if (body instanceof Readable && !body.destroyed) body.on('error', () => {}).destroy()
+  }
+
+  #headersAt(nowMs: number): Headers {
+    const { sendDeadline, deadlineHeader } = this.options
+    if (!sendDeadline) return this.#headers
+    const leftMs = Math.max(0, Math.floor(this.deadlineMs - nowMs))
+    return { ...this.#headers, [deadlineHeader]: String(leftMs) }
+  }
+}
+
+/** @throws CallInvalidError for what can't be a call */
+export function checkCall(given: CallOptions, where: Whereabouts): void {
+  if (typeof given?.path !== 'string' || !given.path.startsWith('/')) {
+    throw new CallInvalidError(`path must begin with a slash, got ${JSON.stringify(given?.path)}`, where)
+  }
+  const { timeoutMs, method } = given
+  if (timeoutMs !== undefined && !(timeoutMs > 0)) {
+    throw new CallInvalidError(`timeoutMs must be > 0, got ${String(timeoutMs)}`, where)
+  }
+  if (method !== undefined && (typeof method !== 'string' || method.toUpperCase() === 'CONNECT')) {
+    throw new CallInvalidError(`method must be one of HTTP but CONNECT, got ${String(method)}`, where)
+  }
+}
+
+/** In lower case, with what is passed on; undici copies them, so attempts share them. */
+function headersOf(
+  { headers }: CallOptions,
+  options: ResolvedClientOptions,
+  record: RequestRecord | undefined
+): Headers {
+  const made: Headers = {}
+  for (const name in headers) {
+    const value = headers[name]
+    if (value !== undefined) made[name.toLowerCase()] = value
+  }
+  if (options.forwardTrace) addTraceContext(made, record?.request.headers)
+  const { requestIdHeader } = options
+  if (requestIdHeader !== '' && record !== undefined) made[requestIdHeader] ??= record.id
+  return made
+}
+
+/** Milliseconds that the request has left, if it says so. */
+function inheritedMs(
+  { deadlineHeader }: ResolvedClientOptions,
+  record: RequestRecord | undefined,
+  nowMs: number
+): number | undefined {
+  const text = record?.request.headers[deadlineHeader]
+  if (typeof text !== 'string' || !/^\d{1,10}$/.test(text)) return undefined
+  return Math.max(0, record!.startMs + Number(text) - nowMs)
+}
+
+function knownOf(query: NonNullable<CallOptions['query']>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined))
+}

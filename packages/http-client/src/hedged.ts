@@ -1,0 +1,50 @@
+import type { Attempt } from './attempt.ts'
+import { FailedStatus } from './failed-status.ts'
+
+/** What a race between an attempt and its hedge needs. */
+export interface Race {
+  /** Makes an attempt and starts it. */
+  readonly launch: () => { readonly attempt: Attempt; readonly answer: Promise<Attempt> }
+  /** When the second attempt begins, if the first has no answer by then. */
+  readonly delayMs: number
+  /** Whether it may; asked when the delay is over. */
+  readonly mayHedge: () => boolean
+  /** The second attempt answered first. */
+  readonly onWon: () => void
+}
+
+/**
+ * The first good answer of an attempt and its hedge; the other one is ended. A failure doesn't win
+ * while there is still hope, and one that comes before the hedge has begun is left to the retries.
+ */
+export function raceWithHedge({ launch, delayMs, mayHedge, onWon }: Race): Promise<Attempt> {
+  return new Promise((resolve, reject) => {
+    const attempts: Attempt[] = []
+    let pending = 0
+    const start = (): void => {
+      pending++
+      const { attempt, answer } = launch()
+      attempts.push(attempt)
+      answer.then(won, lost)
+    }
+    const won = (winner: Attempt): void => {
+      clearTimeout(timer)
+      for (const other of attempts) if (other !== winner) other.cancel('superseded')
+      if (winner !== attempts[0]) onWon()
+      resolve(winner)
+    }
+    const lost = (error: unknown): void => {
+      if (--pending > 0) {
+        if (error instanceof FailedStatus) error.attempt.discard()
+        return
+      }
+      clearTimeout(timer)
+      reject(error)
+    }
+    const timer = setTimeout(() => {
+      if (mayHedge()) start()
+    }, delayMs)
+    timer.unref()
+    start()
+  })
+}

@@ -1,0 +1,161 @@
+import type { Breaker } from '@fastify-vitals/circuit-breaker'
+import { Pool } from 'undici'
+import type { buildConnector } from 'undici'
+import type { Attempt } from './attempt.ts'
+import type { AttemptResult, Blame } from './blame.ts'
+import type { OriginMeter } from './client-metrics.ts'
+import type { Whereabouts } from './errors.ts'
+import { MeasuredDispatcher } from './measured-dispatcher.ts'
+import type { ResolvedClientOptions } from './options.ts'
+import { SsrfGuard } from './policies/ssrf-guard.ts'
+import { Slots } from './slots.ts'
+
+/** Undici closes an idle connection after so long when the upstream doesn't say how long it keeps it. */
+const UNTOLD_KEEP_ALIVE_MS = 4000
+
+/** The idle connections of all clients of an app. */
+export interface IdleLimit {
+  readonly maxIdle: number
+  openSockets: number
+}
+
+export type UpstreamBreaker = Breaker<[Attempt], Attempt>
+
+/** What becomes known of an origin as attempts end. */
+export interface OriginFigures {
+  /** That were sent, or tried to. */
+  requests: number
+  /** By the upstream's fault. */
+  failed: number
+  /** Never sent: a full pool, an open breaker. */
+  refused: number
+  totalMs: number
+  /** Milliseconds since the epoch; 0 when never. */
+  lastUsedAt: number
+}
+
+/** One origin of a client: its connections, who waits for them, and its circuit breaker. */
+export class Upstream {
+  readonly index: number
+  readonly where: Whereabouts & { readonly origin: string }
+  readonly slots: Slots
+  readonly dispatcher: MeasuredDispatcher
+  readonly meter: OriginMeter
+  readonly figures: OriginFigures = { requests: 0, failed: 0, refused: 0, totalMs: 0, lastUsedAt: 0 }
+  breaker: UpstreamBreaker | undefined
+  readonly #pool: Pool
+  readonly #maxIdle: number
+  readonly #idle: IdleLimit
+  #openSockets = 0
+
+  constructor(
+    client: string,
+    origin: string,
+    index: number,
+    options: ResolvedClientOptions,
+    parts: { readonly meter: OriginMeter; readonly idle: IdleLimit; readonly now: () => number }
+  ) {
+    this.index = index
+    this.where = { client, origin }
+    this.meter = parts.meter
+    this.#idle = parts.idle
+    this.#maxIdle = options.maxIdlePerOrigin ?? Infinity
+    this.slots = new Slots(
+      {
+        limit: options.connections,
+        maxQueue: options.maxQueue,
+        queueTimeoutMs: options.queueTimeoutMs
+      },
+      parts.now
+    )
+    this.#pool = new Pool(origin, poolOptions(origin, options))
+    this.dispatcher = new MeasuredDispatcher(this.#pool)
+    this.#pool.on('connect', () => this.#opened(1))
+    this.#pool.on('disconnect', () => this.#opened(-1))
+  }
+
+  get origin(): string {
+    return this.where.origin
+  }
+
+  /** Whether its breaker would let a call through. */
+  get isLettingIn(): boolean {
+    const { breaker } = this
+    return breaker === undefined || breaker.state === 'closed' || breaker.retryAfterMs() === 0
+  }
+
+  /** Whether the connection of the next request is to be closed after it, because enough are kept. */
+  get mustNotKeep(): boolean {
+    return (
+      this.#openSockets > this.#maxIdle ||
+      this.slots.running > this.#maxIdle ||
+      this.#idle.openSockets > this.#idle.maxIdle
+    )
+  }
+
+  /** Open connections that nobody uses. */
+  get idleSockets(): number {
+    const { connected, running } = this.#pool.stats
+    return Math.max(0, connected - running)
+  }
+
+  get openSockets(): number {
+    return this.#openSockets
+  }
+
+  /**
+   * An attempt has ended.
+   * @param durationMs since it was dispatched; left out when it never was
+   */
+  note(result: AttemptResult, blame: Blame, durationMs: number | undefined): void {
+    const { figures } = this
+    this.meter.results[result].add()
+    if (durationMs === undefined) {
+      figures.refused++
+      return
+    }
+    figures.requests++
+    figures.totalMs += durationMs
+    figures.lastUsedAt = Date.now()
+    if (blame === 'upstream') figures.failed++
+  }
+
+  /** Lets what is under way end. */
+  async drain(): Promise<void> {
+    await this.#pool.close()
+  }
+
+  async destroy(): Promise<void> {
+    await this.#pool.destroy()
+  }
+
+  #opened(by: number): void {
+    this.#openSockets += by
+    this.#idle.openSockets += by
+  }
+}
+
+function poolOptions(origin: string, options: ResolvedClientOptions): Pool.Options {
+  const { idleTimeoutMs, ssrfGuard, tls, maxResponseBytes } = options
+  const connect: buildConnector.BuildOptions = { ...tls, timeout: options.connectTimeoutMs }
+  return {
+    connections: options.connections,
+    pipelining: 1,
+    headersTimeout: options.headersTimeoutMs,
+    bodyTimeout: options.bodyTimeoutMs,
+    keepAliveTimeout: Math.min(idleTimeoutMs, UNTOLD_KEEP_ALIVE_MS),
+    keepAliveMaxTimeout: idleTimeoutMs,
+    ...(maxResponseBytes === undefined ? {} : { maxResponseSize: maxResponseBytes }),
+    connect: ssrfGuard === false ? connect : guarded(origin, ssrfGuard.allow, connect)
+  }
+}
+
+function guarded(
+  origin: string,
+  allow: readonly string[],
+  connect: buildConnector.BuildOptions
+): buildConnector.connector {
+  const guard = new SsrfGuard({ allow })
+  guard.checkUrl(origin)
+  return guard.connector(connect)
+}
