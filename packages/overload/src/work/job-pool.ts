@@ -69,8 +69,9 @@ export class JobPool {
         this.#alarm.setFor(job.dueMs)
         break
       }
-      const hadBegun = job.place === 'work'
-      this.#giveUp(job, 'deadline', new WorkDeadlineError(job.name, job.deadlineMs!, hadBegun))
+      const retryAfterMs = job.place === 'work' ? undefined : this.#retryAfterMs()
+      const late = new WorkDeadlineError(job.name, job.deadlineMs!, retryAfterMs)
+      this.#giveUp(job, 'deadline', late)
     }
   }
 
@@ -110,9 +111,13 @@ export class JobPool {
   }
 
   #reject(job: Job): void {
-    const { maxConcurrent, maxQueue } = this.#limits
-    const retryAfterMs = this.#runTimes.expectedMs(this.#queue.size + 1, maxConcurrent)
-    this.#giveUp(job, 'rejected', new WorkQueueFullError(job.name, maxQueue, retryAfterMs))
+    const full = new WorkQueueFullError(job.name, this.#limits.maxQueue, this.#retryAfterMs())
+    this.#giveUp(job, 'rejected', full)
+  }
+
+  /** When the queue of now will be done. */
+  #retryAfterMs(): number {
+    return this.#runTimes.expectedMs(this.#queue.size + 1, this.#limits.maxConcurrent)
   }
 
   #watch(job: Job, signal: AbortSignal | undefined): void {

@@ -20,6 +20,7 @@ export interface WorkThreadOptions {
   maxQueue?: number
   idleTimeoutMs?: number
   maxHeapMb?: number
+  execArgv?: readonly string[]
 }
 
 /** Option `work` of `@fastify-vitals/overload`. */
@@ -87,7 +88,14 @@ const threadsSchema = Type.Object(
     maxThreads: whole('most worker threads; without it processors less one, at least 1', 1, 1024),
     maxQueue: whole('most tasks that wait', 0, 1_000_000, 100),
     idleTimeoutMs: milliseconds('a thread with nothing to do ends after so many ms', 30_000),
-    maxHeapMb: whole('a thread that needs more megabytes of heap dies, alone', 8, 1_048_576)
+    maxHeapMb: whole('a thread that needs more megabytes of heap dies, alone', 8, 1_048_576),
+    execArgv: Type.Optional(
+      Type.Array(Type.String(), {
+        maxItems: 100,
+        description:
+          'flags of Node.js for threads, such as --import; without it those of the process'
+      })
+    )
   },
   { additionalProperties: false }
 )

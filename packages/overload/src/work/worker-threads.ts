@@ -1,6 +1,7 @@
 import type { Worker } from 'node:worker_threads'
 import type { Piscina } from 'piscina'
 import { WorkThreadError } from './errors.ts'
+import { KeepAlive } from './keep-alive.ts'
 import type { TransferItem } from './work-types.ts'
 
 /** Longest wait for threads to end at close: one that is inside of a native call can't be stopped. */
@@ -23,6 +24,8 @@ export interface ThreadLimits {
   readonly idleTimeoutMs: number
   /** Undefined: as much as this thread may. */
   readonly maxHeapMb?: number | undefined
+  /** Undefined: those of this process. */
+  readonly execArgv?: readonly string[] | undefined
 }
 
 /**
@@ -33,6 +36,9 @@ export class WorkerThreads {
   readonly #limits: ThreadLimits
   readonly #onFault: (error: unknown) => void
   readonly #ending = new Set<Worker>()
+  /** Each call that piscina has, by what aborts it there. */
+  readonly #calls = new Set<AbortController>()
+  readonly #keepAlive = new KeepAlive()
   #starting: Promise<Piscina> | undefined
   #piscina: Piscina | undefined
   #isClosed = false
@@ -50,25 +56,15 @@ export class WorkerThreads {
 
   /** Settles when the thread is free again or, after an abort, has really ended. */
   async run(call: ThreadCall): Promise<unknown> {
-    this.#starting ??= this.#start()
-    const piscina = await this.#starting
-    call.signal.throwIfAborted()
-    let threads: Worker[] = []
-    const note = (): void => void (threads = piscina.threads)
-    // before piscina listens, which ends the thread
-    call.signal.addEventListener('abort', note, { once: true })
+    // a thread of piscina's that is just starting doesn't
+    this.#keepAlive.hold()
     try {
-      return await piscina.run(call.payload, {
-        filename: call.filename,
-        name: call.exportName,
-        signal: call.signal,
-        transferList: [...call.transfer]
-      })
-    } catch (error) {
-      await this.#ended(threads.filter((thread) => !piscina.threads.includes(thread)))
-      throw isDeath(error) ? new WorkThreadError(call.task, error) : error
+      this.#starting ??= this.#start()
+      const piscina = await this.#starting
+      call.signal.throwIfAborted()
+      return await this.#runOn(piscina, call)
     } finally {
-      call.signal.removeEventListener('abort', note)
+      this.#keepAlive.release()
     }
   }
 
@@ -93,18 +89,49 @@ export class WorkerThreads {
   async #start(): Promise<Piscina> {
     const { Piscina } = await import('piscina')
     if (this.#isClosed) throw new Error('closed')
-    const { maxThreads, idleTimeoutMs, maxHeapMb } = this.#limits
-    this.#piscina = new Piscina({
-      minThreads: 0,
-      maxThreads,
-      maxQueue: maxThreads,
-      idleTimeout: idleTimeoutMs,
-      recordTiming: false,
-      ...(maxHeapMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: maxHeapMb } })
-    })
+    const piscina = new Piscina(piscinaOptions(this.#limits))
+    let fault: unknown
     // without a listener an error of no task would end the process
-    this.#piscina.on('error', this.#onFault)
-    return this.#piscina
+    piscina.on('error', (error) => {
+      fault = error
+      this.#onFault(error)
+    })
+    piscina.on('workerDestroy', () => queueMicrotask(() => this.#rescue(piscina, fault)))
+    this.#piscina = piscina
+    return piscina
+  }
+
+  async #runOn(piscina: Piscina, call: ThreadCall): Promise<unknown> {
+    const { payload, filename, exportName: name, signal, transfer } = call
+    const controller = new AbortController()
+    let threads: Worker[] = []
+    const abort = (): void => {
+      threads = piscina.threads
+      controller.abort(signal.reason)
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    this.#calls.add(controller)
+    try {
+      const options = { filename, name, signal: controller.signal, transferList: [...transfer] }
+      return await piscina.run(payload, options)
+    } catch (error) {
+      await this.#ended(threads.filter((thread) => !piscina.threads.includes(thread)))
+      const isStuck = controller.signal.aborted && !signal.aborted
+      const cause: unknown = isStuck ? controller.signal.reason : error
+      throw isStuck || isDeath(error) ? new WorkThreadError(call.task, cause) : error
+    } finally {
+      this.#calls.delete(controller)
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
+  /**
+   * Gives up the calls for which no thread will come: piscina leaves them in its queue for ever when
+   * their thread dies while it starts.
+   */
+  #rescue(piscina: Piscina, fault: unknown): void {
+    if (piscina.threads.length > 0) return
+    for (const controller of this.#calls) controller.abort(fault)
   }
 
   async #ended(threads: readonly Worker[]): Promise<void> {
@@ -116,6 +143,19 @@ export class WorkerThreads {
         this.#ending.delete(thread)
       })
     )
+  }
+}
+
+function piscinaOptions(limits: ThreadLimits): ConstructorParameters<typeof Piscina>[0] {
+  const { maxThreads, idleTimeoutMs, maxHeapMb, execArgv } = limits
+  return {
+    minThreads: 0,
+    maxThreads,
+    maxQueue: maxThreads,
+    idleTimeout: idleTimeoutMs,
+    recordTiming: false,
+    ...(execArgv === undefined ? {} : { execArgv: [...execArgv] }),
+    ...(maxHeapMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: maxHeapMb } })
   }
 }
 
