@@ -7,6 +7,9 @@ import type { RouteBreakerOptions } from './options.ts'
 import { RouteBreaker } from './route-breaker.ts'
 import type { RouteCall } from './route-call.ts'
 
+/** A route as `onRoute` hands it over. */
+type DeclaredRoute = RouteOptions & { readonly prefix: string; readonly routePath: string }
+
 interface Shared {
   readonly breaker: RouteBreaker
   readonly given: RouteBreakerOptions
@@ -27,7 +30,7 @@ export class ProtectedRoutes {
    * Puts the handler of a route behind its breaker, if it asks for one.
    * @throws VitalsOptionError for options it can't work with, VitalsError when there are too many
    */
-  adopt(route: RouteOptions): void {
+  adopt(route: DeclaredRoute): void {
     const config: unknown = route.config?.circuitBreaker
     if (config === undefined || config === false) return
     const breaker = this.#breakerOf(routeName(route), config)
@@ -77,9 +80,17 @@ export class ProtectedRoutes {
 }
 
 /** Such as `GET /orders/:id`; HEAD is answered by GET's handler and goes by its name. */
-function routeName({ method, url }: RouteOptions): string {
-  const methods = [method].flat().map((each) => (each === 'HEAD' ? 'GET' : each))
-  return `${[...new Set(methods)].join(',')} ${url}`
+function routeName(route: DeclaredRoute): string {
+  const methods = [route.method].flat().map((each) => (each === 'HEAD' ? 'GET' : each))
+  return `${[...new Set(methods)].join(',')} ${isTwin(route) ? route.prefix : route.url}`
+}
+
+/**
+ * The HEAD of a scope's root, whose GET answers with and without a slash at its end: Fastify declares
+ * that GET once and this one twice.
+ */
+function isTwin({ method, prefix, routePath, prefixTrailingSlash }: DeclaredRoute): boolean {
+  return method === 'HEAD' && prefix !== '' && routePath === '/' && prefixTrailingSlash !== 'slash'
 }
 
 function isSame(one: RouteBreakerOptions, other: RouteBreakerOptions): boolean {

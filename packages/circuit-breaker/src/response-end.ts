@@ -49,8 +49,23 @@ function isUpgraded(incoming: IncomingMessage): boolean {
   return (incoming as IncomingMessage & { upgrade?: boolean }).upgrade === true
 }
 
+interface Http2Stream {
+  readonly destroyed: boolean
+  readonly aborted: boolean
+}
+
+/** The stream of an HTTP/2 response; Fastify types all responses as HTTP/1. */
+function http2Stream(raw: ServerResponse): Http2Stream | undefined {
+  return (raw as ServerResponse & { stream?: Http2Stream }).stream
+}
+
 /** Over HTTP/2 the stream knows. */
 function isDestroyed(raw: ServerResponse): boolean {
-  const { stream } = raw as ServerResponse & { stream?: { readonly destroyed: boolean } }
-  return stream?.destroyed ?? raw.destroyed
+  return http2Stream(raw)?.destroyed ?? raw.destroyed
+}
+
+/** Whether a response that is done was sent as a whole. */
+export function isWhole(raw: ServerResponse): boolean {
+  const stream = http2Stream(raw)
+  return stream === undefined ? raw.writableFinished : !stream.aborted
 }

@@ -2,7 +2,7 @@ import { VitalsError } from '@fastify-vitals/metrics'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Call } from './call.ts'
 import type { BreakerError } from './errors.ts'
-import { onResponseEnd } from './response-end.ts'
+import { isWhole, onResponseEnd } from './response-end.ts'
 import type { ProtectedRoute, RouteBreaker } from './route-breaker.ts'
 
 /**
@@ -85,7 +85,7 @@ export class RouteCall extends Call {
     this.#hasEnded = true
     const { raw } = this.#reply
     // what was not judged yet was not sent by Fastify
-    if (raw.writableFinished) this.#breaker.answered(this, raw.statusCode)
+    if (isWhole(raw)) this.#breaker.answered(this, raw.statusCode)
     else this.#clientLeft()
     this.#leave()
   }

@@ -1,5 +1,5 @@
 // Nothing here runs: it is right when it compiles, and each @ts-expect-error line really is an error.
-import type { FastifyInstance } from 'fastify'
+import type { FastifyContextConfig, FastifyInstance } from 'fastify'
 import type {
   Breaker,
   BreakerCall,
@@ -75,7 +75,7 @@ export function mustCompileOnRoutes(app: FastifyInstance): void {
     async () => 'b'
   )
   // @ts-expect-error it is true, false, or options
-  app.get('/c', { config: { circuitBreaker: 'yes' } }, async () => 'c')
+  'yes' satisfies FastifyContextConfig['circuitBreaker']
   // @ts-expect-error an answer's status tells whether it failed
   ;({ isFailure: () => true }) satisfies RouteBreakerOptions
   // @ts-expect-error there is no such option
