@@ -41,6 +41,8 @@ export class WorkerThreads {
   readonly #keepAlive = new KeepAlive()
   #starting: Promise<Piscina> | undefined
   #piscina: Piscina | undefined
+  /** The last error of a thread that belonged to no task. */
+  #fault: unknown
   #isClosed = false
 
   /** @param onFault told of errors in a thread that belong to no task */
@@ -90,13 +92,12 @@ export class WorkerThreads {
     const { Piscina } = await import('piscina')
     if (this.#isClosed) throw new Error('closed')
     const piscina = new Piscina(piscinaOptions(this.#limits))
-    let fault: unknown
     // without a listener an error of no task would end the process
     piscina.on('error', (error) => {
-      fault = error
+      this.#fault = error
       this.#onFault(error)
     })
-    piscina.on('workerDestroy', () => queueMicrotask(() => this.#rescue(piscina, fault)))
+    piscina.on('workerDestroy', () => queueMicrotask(() => this.#rescue(piscina)))
     this.#piscina = piscina
     return piscina
   }
@@ -116,9 +117,7 @@ export class WorkerThreads {
       return await piscina.run(payload, options)
     } catch (error) {
       await this.#ended(threads.filter((thread) => !piscina.threads.includes(thread)))
-      const isStuck = controller.signal.aborted && !signal.aborted
-      const cause: unknown = isStuck ? controller.signal.reason : error
-      throw isStuck || isDeath(error) ? new WorkThreadError(call.task, cause) : error
+      throw threadError(call.task, error, controller.signal)
     } finally {
       this.#calls.delete(controller)
       signal.removeEventListener('abort', abort)
@@ -129,9 +128,11 @@ export class WorkerThreads {
    * Gives up the calls for which no thread will come: piscina leaves them in its queue for ever when
    * their thread dies while it starts.
    */
-  #rescue(piscina: Piscina, fault: unknown): void {
+  #rescue(piscina: Piscina): void {
     if (piscina.threads.length > 0) return
-    for (const controller of this.#calls) controller.abort(fault)
+    const cause = this.#fault ?? new Error('it exited while it started')
+    this.#fault = undefined
+    for (const controller of this.#calls) controller.abort(cause)
   }
 
   async #ended(threads: readonly Worker[]): Promise<void> {
@@ -159,9 +160,27 @@ function piscinaOptions(limits: ThreadLimits): ConstructorParameters<typeof Pisc
   }
 }
 
+/** What the caller is told. @param signal what the call is aborted by when no thread comes for it */
+function threadError(task: string, error: unknown, signal: AbortSignal): unknown {
+  if (isLost(error)) {
+    const cause = new Error('what it returned or threw could not be copied between threads')
+    return new WorkThreadError(task, cause)
+  }
+  if (!(error instanceof Error)) return error
+  if (isDeath(error)) return new WorkThreadError(task, error)
+  const isStuck = signal.aborted && error.cause === signal.reason
+  return isStuck ? new WorkThreadError(task, error.cause) : error
+}
+
 /** Whether an error tells of the end of the thread, and not of what the task threw. */
-function isDeath(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
+function isDeath(error: Error): boolean {
   const { code } = error as NodeJS.ErrnoException
   return code === 'ERR_WORKER_OUT_OF_MEMORY' || error.message.startsWith('worker exited with code')
+}
+
+/** What becomes of errors that lose all on their way between threads, such as a `DataCloneError`. */
+function isLost(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && !(error instanceof Error)
+    ? Object.keys(error).length === 0
+    : error === undefined
 }
