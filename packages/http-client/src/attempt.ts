@@ -1,6 +1,13 @@
-import { SupersededError, blameOfError, blameOfStatus, resultOfError, resultOfStatus } from './blame.ts'
+import {
+  SupersededError,
+  blameOfError,
+  blameOfStatus,
+  resultOfError,
+  resultOfStatus
+} from './blame.ts'
 import type { Blame } from './blame.ts'
 import type { Dispatcher } from 'undici'
+import { dropBody } from './call.ts'
 import type { Call } from './call.ts'
 import type { CallBody, ClientResponse, ResponseBody } from './call-types.ts'
 import { CallAbortedError, ClientClosedError, DeadlineError, PoolFullError } from './errors.ts'
@@ -73,7 +80,10 @@ export class Attempt implements Cancellable, RequestObserver {
       return await (upstream.breaker?.fire(this) ?? this.send())
     } catch (error) {
       // when it was dispatched, undici tells how and when it ended
-      if (this.dispatchMs === 0) this.#end(resultOfError(error), blameOfError(error))
+      if (this.dispatchMs === 0) {
+        dropBody(this.#requestBody)
+        this.#end(resultOfError(error), blameOfError(error))
+      }
       throw error
     }
   }
@@ -193,8 +203,16 @@ export class Attempt implements Cancellable, RequestObserver {
     const { where } = this.upstream
     if (refusal === 'closed') return new ClientClosedError(where)
     return refusal === 'full'
-      ? new PoolFullError('VITALS_POOL_FULL', 'too many calls wait for a connection of our own pool', where)
-      : new PoolFullError('VITALS_POOL_WAIT_TIMEOUT', 'no connection of our own pool became free in time', where)
+      ? new PoolFullError(
+          'VITALS_POOL_FULL',
+          'too many calls wait for a connection of our own pool',
+          where
+        )
+      : new PoolFullError(
+          'VITALS_POOL_WAIT_TIMEOUT',
+          'no connection of our own pool became free in time',
+          where
+        )
   }
 
   #errorOf(reason: CancelReason, cause: unknown): Error {

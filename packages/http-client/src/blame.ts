@@ -1,7 +1,7 @@
-import { BreakerOpenError } from '@fastify-vitals/circuit-breaker'
+import { BreakerOpenError, BreakerShutDownError } from '@fastify-vitals/circuit-breaker'
 import {
   CallAbortedError,
-  CallInvalidError,
+  ClientClosedError,
   DeadlineError,
   PoolFullError,
   UpstreamError,
@@ -79,7 +79,9 @@ export function resultOfError(error: unknown): AttemptResult {
   }
   if (error instanceof BreakerOpenError) return 'breaker_open'
   if (error instanceof BlockedAddressError) return 'blocked'
-  return error instanceof CallInvalidError ? 'invalid' : 'closed'
+  const isClosed = error instanceof ClientClosedError || error instanceof BreakerShutDownError
+  // what else there is comes from whoever calls, such as a body function that throws
+  return isClosed ? 'closed' : 'invalid'
 }
 
 /** Whose fault an end is: the upstream's, nobody's because it answered, or it tells nothing. */

@@ -98,12 +98,6 @@ export class Call {
     if (attempt === this.#answer) this.lifetime.end()
   }
 
-  /** Closes a body that was never sent. */
-  dropBody(): void {
-    const { body } = this
-    if (body instanceof Readable && !body.destroyed) body.on('error', () => {}).destroy()
-  }
-
   #headersAt(nowMs: number): Headers {
     const { sendDeadline, deadlineHeader } = this.options
     if (!sendDeadline) return this.#headers
@@ -112,17 +106,28 @@ export class Call {
   }
 }
 
+/** Closes a body that nobody will send, if it is a stream. */
+export function dropBody(body: unknown): void {
+  if (body instanceof Readable && !body.destroyed) body.on('error', () => {}).destroy()
+}
+
 /** @throws CallInvalidError for what can't be a call */
 export function checkCall(given: CallOptions, where: Whereabouts): void {
   if (typeof given?.path !== 'string' || !given.path.startsWith('/')) {
-    throw new CallInvalidError(`path must begin with a slash, got ${JSON.stringify(given?.path)}`, where)
+    throw new CallInvalidError(
+      `path must begin with a slash, got ${JSON.stringify(given?.path)}`,
+      where
+    )
   }
   const { timeoutMs, method } = given
   if (timeoutMs !== undefined && !(timeoutMs > 0)) {
     throw new CallInvalidError(`timeoutMs must be > 0, got ${String(timeoutMs)}`, where)
   }
   if (method !== undefined && (typeof method !== 'string' || method.toUpperCase() === 'CONNECT')) {
-    throw new CallInvalidError(`method must be one of HTTP but CONNECT, got ${String(method)}`, where)
+    throw new CallInvalidError(
+      `method must be one of HTTP but CONNECT, got ${String(method)}`,
+      where
+    )
   }
 }
 

@@ -1,4 +1,10 @@
-import type { Counter, CounterFamily, Histogram, HistogramFamily, Vitals } from '@fastify-vitals/metrics'
+import type {
+  Counter,
+  CounterFamily,
+  Histogram,
+  HistogramFamily,
+  Vitals
+} from '@fastify-vitals/metrics'
 import { ATTEMPT_RESULTS } from './blame.ts'
 import type { AttemptResult } from './blame.ts'
 

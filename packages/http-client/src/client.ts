@@ -1,7 +1,7 @@
 import type { RequestRecord } from '@fastify-vitals/metrics'
 import { Attempt } from './attempt.ts'
 import type { Blame } from './blame.ts'
-import { Call, checkCall } from './call.ts'
+import { Call, checkCall, dropBody } from './call.ts'
 import type { CallOptions, ClientResponse, HttpClient } from './call-types.ts'
 import type { ClientMeter, RetryReason } from './client-metrics.ts'
 import { CallAbortedError, ClientClosedError, DeadlineError } from './errors.ts'
@@ -77,7 +77,7 @@ export class Client implements HttpClient {
       return await this.#untilDone(call, given)
     } catch (error) {
       call.lifetime.end()
-      call.dropBody()
+      dropBody(call.body)
       throw error
     }
   }
@@ -102,12 +102,13 @@ export class Client implements HttpClient {
   /** One attempt, and maybe its hedge. */
   async #round(call: Call, hedge: Hedge | undefined): Promise<Round> {
     const delayMs = hedge?.delayMs()
+    const startMs = this.#parts.now()
     try {
       const answer =
         hedge === undefined || delayMs === undefined
           ? await this.#attempt(call).run()
           : await this.#raced(call, hedge, delayMs)
-      hedge?.observe(this.#parts.now() - answer.startMs)
+      hedge?.observe(this.#parts.now() - startMs)
       return { answer }
     } catch (error) {
       return error instanceof FailedStatus ? { answer: error.attempt } : { error }

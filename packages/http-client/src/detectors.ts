@@ -15,7 +15,8 @@ const LONG_QUEUE_MS = 50
 export function slowUpstream(clients: ClientList): Detector {
   return {
     name: 'slow_upstream',
-    description: 'Upstreams whose answers begin later than slowUpstreamMs (p95), our own queue aside',
+    description:
+      'Upstreams whose answers begin later than slowUpstreamMs (p95), our own queue aside',
     inspect: (window) => eachOrigin(clients, window, judgeSlowness)
   }
 }

@@ -90,7 +90,11 @@ export class PoolFullError extends HttpClientError {
   readonly retryAfterSeconds: number = 1
   readonly headers: RetryHeaders = { 'retry-after': '1' }
 
-  constructor(code: 'VITALS_POOL_FULL' | 'VITALS_POOL_WAIT_TIMEOUT', message: string, where: Whereabouts) {
+  constructor(
+    code: 'VITALS_POOL_FULL' | 'VITALS_POOL_WAIT_TIMEOUT',
+    message: string,
+    where: Whereabouts
+  ) {
     super(code, 503, message, where)
     this.name = 'PoolFullError'
   }

@@ -5,6 +5,7 @@ import type { HedgingOptions, RetryOptions } from './call-types.ts'
 import { PRESETS } from './presets.ts'
 import type { PresetName } from './presets.ts'
 import { IDEMPOTENT_METHODS, RETRY_STATUSES } from './policies/retry-policy.ts'
+import { SsrfGuard } from './policies/ssrf-guard.ts'
 
 export const NAME = '@fastify-vitals/http-client'
 
@@ -99,7 +100,11 @@ export type ResolvedHttpClientOptions = Readonly<
 
 const MAX_MS = 2 ** 31 - 1
 
-const milliseconds = (description: string, value: number, env?: string): Type.TOptional<Type.TNumber> =>
+const milliseconds = (
+  description: string,
+  value: number,
+  env?: string
+): Type.TOptional<Type.TNumber> =>
   Type.Optional(
     Type.Number({
       exclusiveMinimum: 0,
@@ -138,7 +143,10 @@ const retry = {
   maxAttempts: whole('attempts in all, the first one included', 1, 20, { default: 3 }),
   baseMs: milliseconds('longest pause before the first retry; it doubles with each', 50),
   maxMs: milliseconds('longest pause of all', 2000),
-  maxElapsedMs: milliseconds('no retry begins later than so many milliseconds after the call', 20_000),
+  maxElapsedMs: milliseconds(
+    'no retry begins later than so many milliseconds after the call',
+    20_000
+  ),
   maxRetryAfterMs: Type.Optional(
     Type.Number({
       minimum: 0,
@@ -150,7 +158,8 @@ const retry = {
   methods: Type.Optional(
     Type.Array(Type.String({ minLength: 1 }), {
       default: [...IDEMPOTENT_METHODS],
-      description: 'methods that may be sent twice; others only with idempotent or an Idempotency-Key'
+      description:
+        'methods that may be sent twice; others only with idempotent or an Idempotency-Key'
     })
   ),
   statuses: Type.Optional(
@@ -165,7 +174,8 @@ const hedge = {
   delayMs: Type.Optional(
     Type.Union([Type.Literal('p95'), Type.Number({ exclusiveMinimum: 0, maximum: MAX_MS })], {
       default: 'p95',
-      description: 'a second attempt begins when the first has no answer after so many milliseconds, or after what 95 % take at most'
+      description:
+        'a second attempt begins when the first has no answer after so many milliseconds, or after what 95 % take at most'
     })
   ),
   minDelayMs: milliseconds('but never sooner', 10)
@@ -175,7 +185,10 @@ const outlier = {
   consecutiveFailures: whole('failures in a row after which an origin is taken out', 1, 10_000, {
     default: 5
   }),
-  baseEjectionMs: milliseconds('how long it is out the first time; the nth time in a row n times as long', 10_000),
+  baseEjectionMs: milliseconds(
+    'how long it is out the first time; the nth time in a row n times as long',
+    10_000
+  ),
   maxEjectionMs: milliseconds('longest time it is out', 300_000),
   maxEjectedShare: Type.Optional(
     Type.Number({
@@ -197,9 +210,14 @@ const pool = {
   connections: whole('most connections to an origin, and so calls under way', 1, 10_000, {
     default: 64
   }),
-  maxQueue: whole('most calls that wait for a connection to an origin; more are refused', 0, 100_000, {
-    default: 256
-  }),
+  maxQueue: whole(
+    'most calls that wait for a connection to an origin; more are refused',
+    0,
+    100_000,
+    {
+      default: 256
+    }
+  ),
   queueTimeoutMs: milliseconds('longest wait for a connection of our own pool', 1000),
   maxIdlePerOrigin: whole(
     'connections to an origin kept when idle, about; default: all',
@@ -218,8 +236,15 @@ const times = {
   connectTimeoutMs: milliseconds('longest time to connect, TLS included', 5000),
   headersTimeoutMs: milliseconds('longest wait for an answer to begin', 15_000),
   bodyTimeoutMs: milliseconds('longest pause within an answer', 15_000),
-  timeoutMs: milliseconds('longest time of a call as a whole: queue, attempts, pauses, body', 30_000),
-  maxResponseBytes: whole('largest body of an answer in bytes; default: any', 1, Number.MAX_SAFE_INTEGER),
+  timeoutMs: milliseconds(
+    'longest time of a call as a whole: queue, attempts, pauses, body',
+    30_000
+  ),
+  maxResponseBytes: whole(
+    'largest body of an answer in bytes; default: any',
+    1,
+    Number.MAX_SAFE_INTEGER
+  ),
   tls: Type.Optional(
     Type.Unsafe<TlsOptions>({
       'x-kind': 'instance',
@@ -255,10 +280,16 @@ const policies = {
   ),
   hedge: orFalse('second attempts of calls that are late; false: none', false, hedge),
   breaker: Type.Optional(
-    Type.Union([Type.Literal(false), Type.Unsafe<UpstreamBreakerOptions>({ type: 'object', description: 'object' })], {
-      default: {},
-      description: 'options of the circuit breaker that each origin has; false: none'
-    })
+    Type.Union(
+      [
+        Type.Literal(false),
+        Type.Unsafe<UpstreamBreakerOptions>({ type: 'object', description: 'object' })
+      ],
+      {
+        default: {},
+        description: 'options of the circuit breaker that each origin has; false: none'
+      }
+    )
   ),
   outlierEjection: orFalse('takes failing ones of several origins out; false: never', {}, outlier),
   ssrfGuard: orFalse('refuses to connect to addresses that are not public', false, {
@@ -272,7 +303,10 @@ const policies = {
 }
 
 const passedOn = {
-  inheritDeadline: flag('a call lasts no longer than the deadlineHeader of the request it is made for', true),
+  inheritDeadline: flag(
+    'a call lasts no longer than the deadlineHeader of the request it is made for',
+    true
+  ),
   sendDeadline: flag('tells upstreams by deadlineHeader how many milliseconds are left', false),
   deadlineHeader: Type.Optional(
     Type.String({
@@ -281,7 +315,7 @@ const passedOn = {
       description: 'header of milliseconds left, lower case'
     })
   ),
-  forwardTrace: flag('passes traceparent, tracestate and baggage on, from the active span or the request', true),
+  forwardTrace: flag('passes the trace context on: of the active span, or of the request', true),
   requestIdHeader: Type.Optional(
     Type.String({
       pattern: '^[a-z0-9-]*$',
@@ -289,7 +323,10 @@ const passedOn = {
       description: 'header in which the id of the request is passed on, lower case; empty: not'
     })
   ),
-  slowUpstreamMs: milliseconds('an upstream is reported when p95 of its time to the first byte passes this', 1000)
+  slowUpstreamMs: milliseconds(
+    'an upstream is reported when p95 of its time to the first byte passes this',
+    1000
+  )
 }
 
 const policySchema = Type.Object(
@@ -367,7 +404,8 @@ export function resolveClientOptions(
   given: ClientOptions
 ): ResolvedClientOptions {
   const where = `${NAME}: client "${name}"`
-  if (name === '') throw new VitalsOptionError(NAME, 'clients', 'must have names that are not empty')
+  if (name === '')
+    throw new VitalsOptionError(NAME, 'clients', 'must have names that are not empty')
   const preset = PRESETS[given.preset ?? 'default'] ?? {}
   const base = PRESETS[defaults.preset ?? 'default'] ?? {}
   const resolved = resolveOptions<ResolvedClientOptions>(
@@ -375,7 +413,7 @@ export function resolveClientOptions(
     clientSchema,
     layered([base, defaults, preset, given])
   )
-  checkOrigins(where, resolved.origins)
+  checkOrigins(where, resolved)
   return resolved
 }
 
@@ -396,11 +434,17 @@ function isGroup(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-function checkOrigins(where: string, origins: readonly string[]): void {
+function checkOrigins(where: string, { origins, ssrfGuard }: ResolvedClientOptions): void {
+  const guard = ssrfGuard === false ? undefined : new SsrfGuard(ssrfGuard)
   for (const origin of origins) {
     if (originOf(origin) === undefined) {
       const problem = 'must be origins such as http://host:port, without path and credentials'
       throw new VitalsOptionError(where, 'origins', `${problem}, got "${origin}"`)
+    }
+    try {
+      guard?.checkUrl(origin)
+    } catch (error) {
+      throw new VitalsOptionError(where, 'origins', `must be public: ${(error as Error).message}`)
     }
   }
   if (new Set(origins.map(originOf)).size !== origins.length) {

@@ -87,8 +87,7 @@ function showAt(vitals: Vitals, clients: ClientList): void {
       clients.list.flatMap(({ name: client, origins }) =>
         origins.list.flatMap((upstream) =>
           Object.entries(states).map(
-            ([state, read]) =>
-              [{ client, origin: upstream.origin, state }, read(upstream)] as const
+            ([state, read]) => [{ client, origin: upstream.origin, state }, read(upstream)] as const
           )
         )
       )
@@ -121,7 +120,11 @@ function declarer(
 }
 
 /** Puts a circuit breaker before an origin. */
-function protect(app: FastifyInstance, upstream: Upstream, { breaker }: ResolvedClientOptions): void {
+function protect(
+  app: FastifyInstance,
+  upstream: Upstream,
+  { breaker }: ResolvedClientOptions
+): void {
   if (breaker === false) return
   const { client, origin } = upstream.where
   upstream.breaker = app.breaker(`${client} ${origin}`, (attempt) => attempt.send(), {

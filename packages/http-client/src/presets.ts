@@ -13,7 +13,13 @@ export const PRESETS: Readonly<Record<PresetName, ClientPolicyOptions>> = {
     connections: 128,
     queueTimeoutMs: 10_000,
     slowUpstreamMs: 60_000,
-    retry: { maxAttempts: 3, baseMs: 1000, maxMs: 20_000, maxElapsedMs: 120_000, maxRetryAfterMs: 60_000 }
+    retry: {
+      maxAttempts: 3,
+      baseMs: 1000,
+      maxMs: 20_000,
+      maxElapsedMs: 120_000,
+      maxRetryAfterMs: 60_000
+    }
   },
   // every failure is seen at once, nothing lingers
   test: {

@@ -38,7 +38,8 @@ export class Slots {
 
   /** Takes a slot without waiting. @returns false when there is none, or others wait already */
   tryTake(): boolean {
-    if (this.#isClosed || this.running >= this.#options.limit || this.#waiting.size > 0) return false
+    if (this.#isClosed || this.running >= this.#options.limit || this.#waiting.size > 0)
+      return false
     this.running++
     return true
   }

@@ -1,3 +1,4 @@
+import { errors } from 'undici'
 import {
   CallAbortedError,
   CallInvalidError,
@@ -32,11 +33,24 @@ export function translated(error: unknown, stage: Stage, where: Whereabouts): Er
   const known = typeof code === 'string' ? BY_CODE[code] : undefined
   if (known !== undefined) return known(where, error)
   const detail = typeof message === 'string' && message !== '' ? message : String(code ?? error)
-  if (typeof code === 'string' && code.startsWith('HPE_')) {
-    return new UpstreamError('nonsense', `the upstream's answer is no HTTP: ${detail}`, where, error)
+  if (error instanceof errors.HTTPParserError) {
+    if (stage === 'answering' && /EOF/.test(detail)) {
+      return new UpstreamError('truncated', 'the upstream broke off its answer', where, error)
+    }
+    return new UpstreamError(
+      'nonsense',
+      `the upstream's answer is no HTTP: ${detail}`,
+      where,
+      error
+    )
   }
   if (stage === 'unsent') {
-    return new UpstreamError('unreachable', `no connection to the upstream: ${detail}`, where, error)
+    return new UpstreamError(
+      'unreachable',
+      `no connection to the upstream: ${detail}`,
+      where,
+      error
+    )
   }
   return stage === 'sent'
     ? new UpstreamError('reset', `the upstream broke the connection: ${detail}`, where, error)
@@ -51,9 +65,19 @@ const BY_CODE: Readonly<Record<string, Translation>> = {
   UND_ERR_HEADERS_TIMEOUT: (where, cause) =>
     new UpstreamTimeoutError('headers', 'the upstream did not answer in time', where, cause),
   UND_ERR_BODY_TIMEOUT: (where, cause) =>
-    new UpstreamTimeoutError('body', 'the upstream stopped in the middle of its answer', where, cause),
+    new UpstreamTimeoutError(
+      'body',
+      'the upstream stopped in the middle of its answer',
+      where,
+      cause
+    ),
   UND_ERR_HEADERS_OVERFLOW: (where, cause) =>
-    new UpstreamError('nonsense', "the headers of the upstream's answer are too large", where, cause),
+    new UpstreamError(
+      'nonsense',
+      "the headers of the upstream's answer are too large",
+      where,
+      cause
+    ),
   UND_ERR_RES_CONTENT_LENGTH_MISMATCH: (where, cause) =>
     new UpstreamError('truncated', 'the answer is not as long as it said', where, cause),
   UND_ERR_RES_EXCEEDED_MAX_SIZE: (where, cause) =>

@@ -41,7 +41,13 @@ export class Upstream {
   readonly slots: Slots
   readonly dispatcher: MeasuredDispatcher
   readonly meter: OriginMeter
-  readonly figures: OriginFigures = { requests: 0, failed: 0, refused: 0, totalMs: 0, lastUsedAt: 0 }
+  readonly figures: OriginFigures = {
+    requests: 0,
+    failed: 0,
+    refused: 0,
+    totalMs: 0,
+    lastUsedAt: 0
+  }
   breaker: UpstreamBreaker | undefined
   readonly #pool: Pool
   readonly #maxIdle: number
@@ -68,7 +74,7 @@ export class Upstream {
       },
       parts.now
     )
-    this.#pool = new Pool(origin, poolOptions(origin, options))
+    this.#pool = new Pool(origin, poolOptions(options))
     this.dispatcher = new MeasuredDispatcher(this.#pool)
     this.#pool.on('connect', () => this.#opened(1))
     this.#pool.on('disconnect', () => this.#opened(-1))
@@ -135,7 +141,7 @@ export class Upstream {
   }
 }
 
-function poolOptions(origin: string, options: ResolvedClientOptions): Pool.Options {
+function poolOptions(options: ResolvedClientOptions): Pool.Options {
   const { idleTimeoutMs, ssrfGuard, tls, maxResponseBytes } = options
   const connect: buildConnector.BuildOptions = { ...tls, timeout: options.connectTimeoutMs }
   return {
@@ -146,16 +152,6 @@ function poolOptions(origin: string, options: ResolvedClientOptions): Pool.Optio
     keepAliveTimeout: Math.min(idleTimeoutMs, UNTOLD_KEEP_ALIVE_MS),
     keepAliveMaxTimeout: idleTimeoutMs,
     ...(maxResponseBytes === undefined ? {} : { maxResponseSize: maxResponseBytes }),
-    connect: ssrfGuard === false ? connect : guarded(origin, ssrfGuard.allow, connect)
+    connect: ssrfGuard === false ? connect : new SsrfGuard(ssrfGuard).connector(connect)
   }
-}
-
-function guarded(
-  origin: string,
-  allow: readonly string[],
-  connect: buildConnector.BuildOptions
-): buildConnector.connector {
-  const guard = new SsrfGuard({ allow })
-  guard.checkUrl(origin)
-  return guard.connector(connect)
 }

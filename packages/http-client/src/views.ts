@@ -23,7 +23,9 @@ const poolSchema = Type.Object({
   p95_first_byte_ms: nullableNumber,
   p95_queue_ms: nullableNumber,
   last_used: nullableString,
-  breaker: Type.Union([...BREAKER_STATES, null].map((state) => state === null ? Type.Null() : Type.Literal(state))),
+  breaker: Type.Union(
+    [...BREAKER_STATES, null].map((state) => (state === null ? Type.Null() : Type.Literal(state)))
+  ),
   ejected: Type.Boolean()
 })
 

@@ -1,0 +1,337 @@
+import { Readable } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
+import { eventually, freePort } from '@fastify-vitals/testing'
+import t from 'tap'
+import type { HttpClientError } from '../src/index.ts'
+import { appWith, metric, rawUpstream, upstream } from './upstreams.ts'
+
+const ONE_ATTEMPT = { retry: false } as const
+
+t.test('an answer has status, headers, body, origin, attempts and times', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    response.writeHead(201, { 'content-type': 'application/json', 'x-list': ['a', 'b'] })
+    response.end(JSON.stringify({ method: request.method, url: request.url }))
+  })
+  const app = await appWith(t, up)
+  const answer = await app.httpClient('up').request({
+    method: 'post',
+    path: '/orders?a=1',
+    headers: { 'X-Mine': 'yes', 'x-none': undefined },
+    body: '{}'
+  })
+  t.equal(answer.status, 201)
+  t.strictSame(await answer.body.json(), { method: 'POST', url: '/orders?a=1' })
+  t.equal(answer.headers['content-type'], 'application/json')
+  t.equal(answer.origin, up.origin)
+  t.equal(answer.attempts, 1)
+  t.equal(up.requests[0]!.headers['x-mine'], 'yes')
+  const { queueMs, connectMs, firstByteMs, bodyMs, totalMs } = answer.timings
+  for (const ms of [queueMs, connectMs, firstByteMs, bodyMs, totalMs]) t.ok(ms! >= 0, `${ms} ms`)
+  t.ok(totalMs >= firstByteMs)
+})
+
+t.test('a query is added to the path, without what is undefined', async (t) => {
+  const up = await upstream(t, (request, response) => void response.end(request.url))
+  const app = await appWith(t, up)
+  const query = { q: 'a b&c', tags: ['x', 'y'], none: undefined, zero: 0 }
+  const { body } = await app.httpClient('up').request({ path: '/find', query })
+  t.equal(await body.text(), '/find?q=a%20b%26c&tags=x&tags=y&zero=0')
+})
+
+t.test('redirects and failures are answers: nothing is followed, nothing is thrown', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    response.writeHead(request.url === '/moved' ? 302 : 500, { location: '/elsewhere' }).end('so')
+  })
+  const app = await appWith(t, up)
+  for (const [path, status] of [
+    ['/moved', 302],
+    ['/broken', 500]
+  ] as const) {
+    const answer = await app.httpClient('up').request({ path })
+    t.equal(answer.status, status)
+    t.equal(await answer.body.text(), 'so')
+  }
+  t.equal(up.requests.length, 2)
+})
+
+t.test('the first byte and the body are measured apart', async (t) => {
+  const up = await upstream(t, async (_request, response) => {
+    await wait(60)
+    response.write('begin')
+    await wait(120)
+    response.end('end')
+  })
+  const app = await appWith(t, up)
+  const { body, timings } = await app.httpClient('up').request({ path: '/' })
+  t.equal(timings.bodyMs, undefined, 'not known before it ended')
+  await body.text()
+  t.ok(timings.firstByteMs >= 55)
+  t.ok(timings.bodyMs! >= 110)
+  t.ok(timings.queueMs < 50)
+})
+
+t.test('what upstreams do wrong has a code, a status and a cause', async (t) => {
+  const garbage = (bytes: string, cut = false) =>
+    rawUpstream(t, (socket) => void (cut ? socket.end(bytes) : socket.write(bytes)))
+  const cases = [
+    ['VITALS_UPSTREAM_NONSENSE', 502, await garbage('this is no HTTP\r\n\r\n')],
+    ['VITALS_UPSTREAM_NONSENSE', 502, await garbage('HTTP/1.1 abc OK\r\n\r\n')],
+    [
+      'VITALS_UPSTREAM_NONSENSE',
+      502,
+      await garbage('HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\n')
+    ],
+    [
+      'VITALS_UPSTREAM_NONSENSE',
+      502,
+      await garbage(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(70_000)}\r\n\r\n`)
+    ],
+    [
+      'VITALS_UPSTREAM_NONSENSE',
+      502,
+      await garbage('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n')
+    ],
+    [
+      'VITALS_UPSTREAM_TRUNCATED',
+      502,
+      await garbage('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf', true)
+    ],
+    [
+      'VITALS_UPSTREAM_TRUNCATED',
+      502,
+      await garbage('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n', true)
+    ],
+    [
+      'VITALS_UPSTREAM_TRUNCATED',
+      502,
+      await garbage('HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 10\r\n\r\nhalf', true)
+    ],
+    ['VITALS_UPSTREAM_RESET', 502, await rawUpstream(t, (socket) => socket.resetAndDestroy())],
+    ['VITALS_UPSTREAM_RESET', 502, await rawUpstream(t, (socket) => socket.end())],
+    ['VITALS_UPSTREAM_UNREACHABLE', 502, { origin: `http://127.0.0.1:${await freePort()}` }],
+    ['VITALS_UPSTREAM_UNREACHABLE', 502, { origin: 'http://no-such-host.invalid' }],
+    ['VITALS_UPSTREAM_HEADERS_TIMEOUT', 504, await garbage('')],
+    [
+      'VITALS_UPSTREAM_BODY_TIMEOUT',
+      504,
+      await garbage('HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf')
+    ],
+    [
+      'VITALS_UPSTREAM_TOO_LARGE',
+      502,
+      await garbage(`HTTP/1.1 200 OK\r\ncontent-length: 2000\r\n\r\n${'y'.repeat(2000)}`)
+    ]
+  ] as const
+  await Promise.all(
+    cases.map(async ([code, statusCode, up]) => {
+      const limits = { headersTimeoutMs: 300, bodyTimeoutMs: 300, maxResponseBytes: 1000 }
+      const app = await appWith(t, up, { ...ONE_ATTEMPT, ...limits })
+      const call = app.httpClient('up').request({ path: '/' })
+      const error = await call.then(async ({ body }) => await body.text()).catch((e: unknown) => e)
+      t.match(error, { code, statusCode, client: 'up', origin: up.origin }, code)
+      t.ok((error as Error).cause instanceof Error, 'with its cause')
+    })
+  )
+})
+
+t.test('an error that nobody catches becomes the answer of the route', async (t) => {
+  const up = await rawUpstream(t, (socket) => void socket.write('nonsense\r\n\r\n'))
+  const app = await appWith(t, up)
+  app.get('/', async () => await app.httpClient('up').request({ path: '/' }))
+  const answer = await app.inject('/')
+  t.equal(answer.statusCode, 502)
+  t.equal(answer.json().code, 'VITALS_UPSTREAM_NONSENSE')
+})
+
+t.test('calls that make no sense are refused before anything is sent', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.end())
+  const app = await appWith(t, up)
+  const calls = [
+    { path: 'no-slash' },
+    { path: 'http://elsewhere.example/' },
+    { path: '/a b' },
+    { path: '/', method: 'CONNECT' },
+    { path: '/', method: 'NO SUCH' },
+    { path: '/', timeoutMs: 0 },
+    { path: '/', timeoutMs: NaN },
+    { path: '/', headers: { 'bad name': 'x' } },
+    { path: '/', headers: { bad: 'a\r\nb: c' } },
+    { path: '/', headers: { 'transfer-encoding': 'chunked' } },
+    { path: '/', method: 'POST', body: 'abc', headers: { 'content-length': '5' } },
+    {} as { path: string },
+    undefined as unknown as { path: string }
+  ]
+  for (const call of calls) {
+    await t.rejects(
+      app.httpClient('up').request(call),
+      { code: 'VITALS_CALL_INVALID', statusCode: 500 },
+      JSON.stringify(call)
+    )
+  }
+  t.equal(up.requests.length, 0)
+  t.equal(app.breakers.list()[0]!.state, 'closed', 'and nobody is blamed')
+  t.equal(app.breakers.list()[0]!.figures.windowFailures, 0)
+})
+
+t.test('bodies: text, bytes, streams and functions arrive whole', async (t) => {
+  const up = await upstream(t, (request, response) => void request.pipe(response))
+  const app = await appWith(t, up)
+  const bodies = [
+    'text',
+    Buffer.from('text'),
+    new Uint8Array(Buffer.from('text')),
+    Readable.from(['te', 'xt']),
+    () => 'text',
+    async () => Readable.from([Buffer.from('text')])
+  ]
+  for (const body of bodies) {
+    const answer = await app.httpClient('up').request({ method: 'PUT', path: '/', body })
+    t.equal(await answer.body.text(), 'text')
+  }
+})
+
+t.test(
+  'a body function that throws fails the call, and a stream that is not sent is closed',
+  async (t) => {
+    const up = await upstream(t, (_request, response) => void response.end())
+    const app = await appWith(t, up)
+    const broken = () => {
+      throw new Error('no body today')
+    }
+    const client = app.httpClient('up')
+    await t.rejects(client.request({ method: 'PUT', path: '/', body: broken }), {
+      message: 'no body today'
+    })
+    const stream = Readable.from(['never'])
+    await t.rejects(client.request({ method: 'PUT', path: 'no-slash', body: stream }))
+    const aborted = Readable.from(['never'])
+    app.breakers.get(`up ${up.origin}`)!.force('open')
+    await t.rejects(client.request({ method: 'PUT', path: '/', body: aborted }), {
+      code: 'VITALS_BREAKER_OPEN'
+    })
+    t.ok(aborted.destroyed)
+    t.equal(up.requests.length, 0)
+  }
+)
+
+t.test('aborting a call closes its connection, whatever it waits for', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    if (request.url === '/body') response.write('some')
+  })
+  const app = await appWith(t, up)
+  for (const path of ['/headers', '/body']) {
+    const controller = new AbortController()
+    const call = app.httpClient('up').request({ path, signal: controller.signal })
+    const whole = path === '/body' ? call.then(async ({ body }) => await body.text()) : call
+    await eventually(() => up.requests.some(({ url }) => url === path))
+    if (path === '/body') await call
+    controller.abort(new Error('changed my mind'))
+    await t.rejects(whole, {
+      code: 'VITALS_CALL_ABORTED',
+      statusCode: 499,
+      cause: { message: 'changed my mind' }
+    })
+    await eventually(() => up.abandoned.includes(path))
+    t.pass(`the upstream saw ${path} close`)
+  }
+  t.equal(app.breakers.list()[0]!.figures.windowFailures, 0, 'and is not blamed')
+  t.equal(metric(app, 'http_client_requests_total', { result: 'aborted' }), 2)
+})
+
+t.test('a call whose signal is aborted already is never sent', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.end())
+  const app = await appWith(t, up)
+  const call = app.httpClient('up').request({ path: '/', signal: AbortSignal.abort() })
+  await t.rejects(call, { code: 'VITALS_CALL_ABORTED' })
+  t.equal(up.requests.length, 0)
+})
+
+t.test(
+  'a call that hangs while connecting ends at its deadline, and gives its place back',
+  async (t) => {
+    const silent = await rawUpstream(t, () => {})
+    const origin = silent.origin.replace('http:', 'https:')
+    const app = await appWith(
+      t,
+      { origin },
+      { ...ONE_ATTEMPT, connections: 1, connectTimeoutMs: 300 }
+    )
+    const client = app.httpClient('up')
+    await t.rejects(client.request({ path: '/', timeoutMs: 50 }), {
+      code: 'VITALS_DEADLINE_EXCEEDED'
+    })
+    t.equal(poolsOf(app)[0]!.active, 1, 'its work has not ended yet')
+    await eventually(() => poolsOf(app)[0]!.active === 0)
+    const call = client.request({ path: '/' })
+    await t.rejects(call, { code: 'VITALS_UPSTREAM_CONNECT_TIMEOUT', statusCode: 504 })
+  }
+)
+
+t.test('the deadline covers queue, attempts, pauses and body', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    if (request.url === '/body') response.write('some')
+    if (request.url === '/again') response.writeHead(503, { 'retry-after': '0' }).end()
+  })
+  const app = await appWith(t, up, {
+    retry: { maxAttempts: 20, baseMs: 5000, maxMs: 5000 },
+    retryBudget: { minPerSecond: 100 }
+  })
+  const client = app.httpClient('up')
+  const late = { code: 'VITALS_DEADLINE_EXCEEDED', statusCode: 504 }
+  await t.rejects(client.request({ path: '/headers', timeoutMs: 80 }), late)
+  await t.rejects(
+    client.request({ path: '/body', timeoutMs: 80 }).then(async ({ body }) => await body.text()),
+    late
+  )
+  const answer = await client.request({ path: '/again', timeoutMs: 80 })
+  t.equal(answer.status, 503, 'no retry begins past it')
+  await answer.body.dump()
+  await eventually(() => up.abandoned.includes('/headers') && up.abandoned.includes('/body'))
+})
+
+t.test(
+  'a request that has little time left shortens its calls, and may tell upstreams',
+  async (t) => {
+    const up = await upstream(t, (request, response) => {
+      if (request.url === '/quick') response.end(request.headers['x-request-deadline-ms'])
+    })
+    const app = await appWith(t, up, { ...ONE_ATTEMPT, sendDeadline: true })
+    app.get('/:what', async (request) => {
+      const { what } = request.params as { what: string }
+      const { body } = await app.httpClient('up').request({ path: `/${what}`, timeoutMs: 20_000 })
+      return await body.text()
+    })
+    const headers = { 'x-request-deadline-ms': '150' }
+    const quick = await app.inject({ url: '/quick', headers })
+    t.ok(Number(quick.body) > 0 && Number(quick.body) <= 150, `${quick.body} ms were left`)
+    const hanging = await app.inject({ url: '/hangs', headers })
+    t.equal(hanging.statusCode, 504)
+    t.equal(hanging.json().code, 'VITALS_DEADLINE_EXCEEDED')
+    t.equal(
+      app.breakers.list()[0]!.figures.windowFailures,
+      0,
+      'an impatient client does not open the breaker'
+    )
+    const gone = await app.inject({ url: '/quick', headers: { 'x-request-deadline-ms': '0' } })
+    t.equal(gone.json().code, 'VITALS_DEADLINE_EXCEEDED')
+    const nonsense = await app.inject({
+      url: '/quick',
+      headers: { 'x-request-deadline-ms': 'soon' }
+    })
+    t.ok(Number(nonsense.body) > 10_000, 'nonsense is no deadline')
+  }
+)
+
+t.test('without a request there is no inherited deadline', async (t) => {
+  const up = await upstream(
+    t,
+    (request, response) => void response.end(String(request.headers['x-request-deadline-ms']))
+  )
+  const app = await appWith(t, up)
+  const { body } = await app.httpClient('up').request({ path: '/' })
+  t.equal(await body.text(), 'undefined', 'nor is one told, unless asked for')
+})
+
+function poolsOf(app: Awaited<ReturnType<typeof appWith>>): { active: number }[] {
+  return (app.vitals.views.get('pools')!.read() as { pools: { active: number }[] }).pools
+}
