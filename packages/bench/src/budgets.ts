@@ -14,9 +14,14 @@ export interface Budget {
 export const BUDGETS: readonly Budget[] = [
   { variant: 'vitals: timing', maxUs: 0.5 },
   { variant: 'vitals: timing', maxShare: 1 / 8, peers: ['fastify-metrics'] },
-  { variant: 'vitals: rate-limit, no headers', maxUs: 0.25 },
+  { variant: 'vitals: rate-limit (no headers)', maxUs: 0.25 },
   { variant: 'vitals: rate-limit', maxUs: 0.65 },
   { variant: 'vitals: rate-limit', maxShare: 0.75, peers: ['@fastify/rate-limit'] },
+  {
+    variant: 'vitals: rate-limit (fixed window)',
+    maxShare: 1.1,
+    peers: ['@fastify/rate-limit (no headers)']
+  },
   { variant: 'vitals: overload', maxUs: 0.2 },
   { variant: 'vitals: compression', maxShare: 1.1, peers: ['@fastify/compress'] },
   {

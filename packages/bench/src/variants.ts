@@ -1,5 +1,6 @@
 import timing from '@fastify-vitals/timing'
 import metrics from '@fastify-vitals/metrics'
+import vitalsRateLimit from '@fastify-vitals/rate-limit'
 import circuitBreaker from '@fastify/circuit-breaker'
 import compress from '@fastify/compress'
 import otel from '@fastify/otel'
@@ -19,6 +20,8 @@ export interface Variant {
 }
 
 const GIGABYTE = 2 ** 30
+/** Never reached: what is measured is the way of a request that is let in. */
+const TOKEN_BUCKET = { requestsPerSecond: 1e6, burstSize: 1e9 }
 const nothing = async (): Promise<void> => {}
 
 /** What everything is compared with. */
@@ -39,6 +42,18 @@ export const VARIANTS: readonly Variant[] = [
   }),
   ours(TIMING, async (app) => {
     await app.register(timing)
+  }),
+  ours('vitals: rate-limit', async (app) => {
+    await app.register(vitalsRateLimit, TOKEN_BUCKET)
+  }),
+  ours('vitals: rate-limit (no headers)', async (app) => {
+    await app.register(vitalsRateLimit, { ...TOKEN_BUCKET, headers: [] })
+  }),
+  ours('vitals: rate-limit (fixed window)', async (app) => {
+    await app.register(vitalsRateLimit, {
+      policies: [{ max: 1e9, windowMs: 60_000 }],
+      headers: []
+    })
   }),
   ours('vitals: all', async (app) => {
     await app.register(timing)
@@ -61,6 +76,14 @@ export const VARIANTS: readonly Variant[] = [
   }),
   peer('@fastify/rate-limit', async (app) => {
     await app.register(rateLimit, { max: 1e9, timeWindow: 60_000 })
+  }),
+  peer('@fastify/rate-limit (no headers)', async (app) => {
+    const addHeadersOnExceeding = {
+      'x-ratelimit-limit': false,
+      'x-ratelimit-remaining': false,
+      'x-ratelimit-reset': false
+    }
+    await app.register(rateLimit, { max: 1e9, timeWindow: 60_000, addHeadersOnExceeding })
   }),
   peer('@fastify/compress', async (app) => {
     await app.register(compress)

@@ -3,7 +3,6 @@ import { VitalsDeclarationError } from '@fastify-vitals/metrics'
 import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { Policy } from './policy.ts'
 import type { Verdict } from './verdict.ts'
-import { newVerdict } from './verdict.ts'
 import { WindowStore } from './window-store.ts'
 
 /** What a request asks of its limiter. */
@@ -124,12 +123,18 @@ export class FixedWindows {
   }
 
   /** Takes the cost in every window, or in none. */
-  async take(request: FastifyRequest, key: string, cost: number): Promise<Verdict> {
-    const call = { key, cost }
+  take(request: FastifyRequest, call: LimitCall, decide: (verdict: Verdict) => void): void {
     request.rateLimitCall = call
+    const first = this.#policies[0]!
+    // the way of most: one promise less than through an asynchronous function of our own
+    if (this.#policies.length > 1) void this.#takeAll(request, call).then(decide)
+    else void first.check(request).then((judgement) => decide(verdictOf(judgement, first)))
+  }
+
+  async #takeAll(request: FastifyRequest, call: LimitCall): Promise<Verdict> {
     let scarcest: Verdict | undefined
     for (const policy of this.#policies) {
-      const verdict = await ask(request, policy)
+      const verdict = verdictOf(await policy.check(request), policy)
       if (!verdict.isAllowed) {
         this.giveBack(call, policy)
         return verdict
@@ -157,15 +162,15 @@ export class FixedWindows {
     this.#policies.find((policy) => policy.place === place)!.size
 }
 
-async function ask(request: FastifyRequest, { place, check }: PolicyWindow): Promise<Verdict> {
-  const result = await check(request)
-  const verdict = newVerdict()
-  verdict.policy = place
-  verdict.isAllowed = !result.isExceeded
-  verdict.remaining = result.remaining
-  verdict.resetMs = result.ttl
-  verdict.waitMs = result.isExceeded ? result.ttl : 0
-  return verdict
+function verdictOf({ isExceeded, remaining, ttl }: Judgement, { place }: PolicyWindow): Verdict {
+  return {
+    isAllowed: !isExceeded,
+    policy: place,
+    remaining,
+    resetMs: ttl,
+    waitMs: isExceeded ? ttl : 0,
+    isDegraded: false
+  }
 }
 
 function isScarcer(

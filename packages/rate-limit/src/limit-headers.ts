@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import type { HeaderStyle } from './options.ts'
 import type { Policy } from './policy.ts'
+import { secondsOf } from './verdict.ts'
 import type { Verdict } from './verdict.ts'
 
 /** Tells a client of its limit. */
@@ -31,12 +32,12 @@ const WRITERS: Readonly<Record<HeaderStyle, (policies: readonly Policy[]) => Wri
 
 function draftWriter(policies: readonly Policy[]): WriteHeaders {
   const all = policies
-    .map(({ name, size, windowMs }) => `"${name}";q=${size};w=${Math.ceil(windowMs / 1000)}`)
+    .map(({ name, size, windowMs }) => `"${name}";q=${size};w=${secondsOf(windowMs)}`)
     .join(', ')
   const starts = policies.map(({ name }) => `"${name}";r=`)
   return (reply, { policy, remaining, resetMs }) => {
     reply.header('ratelimit-policy', all)
-    reply.header('ratelimit', `${starts[policy]}${remaining};t=${Math.ceil(resetMs / 1000)}`)
+    reply.header('ratelimit', `${starts[policy]}${remaining};t=${secondsOf(resetMs)}`)
   }
 }
 
@@ -46,6 +47,6 @@ function separateWriter(prefix: string, policies: readonly Policy[]): WriteHeade
   return (reply, { policy, remaining, resetMs }) => {
     reply.header(names[0], sizes[policy])
     reply.header(names[1], remaining)
-    reply.header(names[2], Math.ceil(resetMs / 1000))
+    reply.header(names[2], secondsOf(resetMs))
   }
 }

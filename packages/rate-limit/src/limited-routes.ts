@@ -1,5 +1,5 @@
 import { UNMATCHED, VitalsOptionError, guarded, pathFilter } from '@fastify-vitals/metrics'
-import type { RouteOptions } from 'fastify'
+import type { FastifyRequest, RouteOptions } from 'fastify'
 import { addressList } from './address-list.ts'
 import type { LimitedKeys } from './limited-keys.ts'
 import { headerWriter } from './limit-headers.ts'
@@ -28,6 +28,8 @@ export interface RouteSurroundings {
   readonly metrics: RateLimitMetrics
   readonly limitedKeys: LimitedKeys
   readonly identify: Identify
+  /** Is shown the requests that are limited by address. */
+  readonly look: (request: FastifyRequest) => void
   readonly onBad: OnBadCallback
 }
 
@@ -117,12 +119,13 @@ export class LimitedRoutes {
   }
 
   #hook(url: string, { limiter, options }: Group): LimitHookFunction {
-    const { metrics, limitedKeys, identify, onBad } = this.#app
+    const { metrics, limitedKeys, onBad } = this.#app
     const key: KeySource = options.key ?? 'ip'
+    const { ipv6SubnetBits } = this.#options
     return limitHook({
       limiter,
       counters: metrics.countersOf(url),
-      key: keyReader(key, this.#options.ipv6SubnetBits, identify, onBad),
+      key: keyReader(key, { ...this.#app, ipv6SubnetBits }),
       cost: costReader(options.cost ?? 1, onBad),
       isDryRun: options.dryRun ?? false,
       writeHeaders: headerWriter(this.#options.headers, limiter.policies),

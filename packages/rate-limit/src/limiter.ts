@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { FixedWindows } from './fixed-windows.ts'
+import type { FixedWindows, LimitCall } from './fixed-windows.ts'
 import type { LocalBuckets } from './local-buckets.ts'
 import type { Policy } from './policy.ts'
 import type { ShareLimits } from './share-limits.ts'
@@ -39,18 +39,32 @@ export class Limiter {
     return this.#verdict
   }
 
-  /** Decides, when another store has been asked. */
-  async take(request: FastifyRequest, key: string, cost: number): Promise<Verdict> {
+  /** Decides, maybe after another store has been asked. */
+  take(request: FastifyRequest, call: LimitCall, decide: (verdict: Verdict) => void): void {
     const { parts } = this
-    if (parts.kind === 'shared') return await parts.shared.take(key, cost)
-    if (parts.kind === 'buckets') return this.takeNow(parts.buckets, key, cost)
-    const verdict = await parts.windows.take(request, key, cost)
-    if (!verdict.isAllowed || parts.buckets.isEmpty) return verdict
-    const ofBuckets = this.takeNow(parts.buckets, key, cost)
-    if (!ofBuckets.isAllowed) parts.windows.giveBack({ key, cost })
-    return ofBuckets.isAllowed && this.#share(verdict) < this.#share(ofBuckets)
-      ? verdict
-      : ofBuckets
+    if (parts.kind === 'buckets') decide(this.takeNow(parts.buckets, call.key, call.cost))
+    else if (parts.kind === 'shared') void parts.shared.take(call.key, call.cost).then(decide)
+    else if (parts.buckets.isEmpty) parts.windows.take(request, call, decide)
+    else {
+      const { windows, buckets } = parts
+      windows.take(request, call, (verdict) =>
+        decide(this.#withBuckets(verdict, windows, buckets, call))
+      )
+    }
+  }
+
+  /** What the windows granted must be granted by the buckets too, or is given back. */
+  #withBuckets(
+    verdict: Verdict,
+    windows: FixedWindows,
+    buckets: LocalBuckets,
+    call: LimitCall
+  ): Verdict {
+    if (!verdict.isAllowed) return verdict
+    const ofBuckets = this.takeNow(buckets, call.key, call.cost)
+    if (!ofBuckets.isAllowed) windows.giveBack(call)
+    else if (this.#share(verdict) < this.#share(ofBuckets)) return verdict
+    return ofBuckets
   }
 
   /** Forgets a key, as if it had never asked. @returns whether there was anything to forget */

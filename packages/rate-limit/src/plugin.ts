@@ -22,7 +22,7 @@ import type { Identify } from './request-reader.ts'
 import type { LimitHookFunction } from './route-limit.ts'
 import { SharedStore } from './shared-store.ts'
 import { rateLimitView } from './views.ts'
-import { warnOfEarlierRoutes, warnOfProxies } from './warnings.ts'
+import { proxyWatch, warnOfEarlierRoutes } from './warnings.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -46,11 +46,11 @@ const plugin: FastifyPluginAsync<RateLimitOptions> = async (app, given) => {
   const limitedKeys = new LimitedKeys(options.topKeys, options.showKeys)
   const onBad = callbackLogger(app, metrics)
   const identify = identifier(app, vitals)
-  const surroundings = { limiters, metrics, limitedKeys, identify, onBad }
+  const look = proxyWatch(app)
+  const surroundings = { limiters, metrics, limitedKeys, identify, look, onBad }
   const routes = new LimitedRoutes(options, surroundings)
   addHooks(app, options, routes)
   warnOfEarlierRoutes(app)
-  if ((options.key ?? 'ip') === 'ip') warnOfProxies(app)
   vitals.onSlot(() => limiters.sweep())
   vitals.onReset(() => limitedKeys.clear())
   showAt(vitals, surroundings, store)

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RateLimitProblem } from './options.ts'
 import type { OnBadCallback } from './request-reader.ts'
 import type { Policy } from './policy.ts'
+import { secondsOf } from './verdict.ts'
 import type { Verdict } from './verdict.ts'
 
 type Problem = (request: FastifyRequest, problem: RateLimitProblem) => unknown
@@ -23,7 +24,7 @@ export class Refuser {
     { policy, waitMs }: Verdict,
     policies: readonly Policy[]
   ): void {
-    const seconds = Math.max(1, Math.ceil(waitMs / 1000))
+    const seconds = Math.max(1, secondsOf(waitMs))
     reply.header('retry-after', seconds)
     this.#send(request, reply, {
       type: 'https://iana.org/assignments/http-problem-types#quota-exceeded',

@@ -12,17 +12,24 @@ export type Identify = (who: 'user' | 'tenant') => Read<string | undefined>
 /** Told when something of the user's gave nothing usable. */
 export type OnBadCallback = (callback: Callback, error: unknown) => void
 
+/** What reading a key needs of the app. */
+export interface KeyParts {
+  readonly ipv6SubnetBits: number
+  readonly identify: Identify
+  readonly look: (request: FastifyRequest) => void
+  readonly onBad: OnBadCallback
+}
+
 /**
  * What reads the key of a request. Whatever gives none, or throws, is answered with the key of the
  * address: nobody goes without a limit by leaving a header out.
  */
-export function keyReader(
-  source: KeySource,
-  subnetBits: number,
-  identify: Identify,
-  onBad: OnBadCallback
-): Read<string> {
-  const byAddress: Read<string> = (request) => ipKey(request.ip ?? '', subnetBits)
+export function keyReader(source: KeySource, parts: KeyParts): Read<string> {
+  const { ipv6SubnetBits, identify, look, onBad } = parts
+  const byAddress: Read<string> = (request) => {
+    look(request)
+    return ipKey(request.ip ?? '', ipv6SubnetBits)
+  }
   if (source === 'ip') return byAddress
   const read = sourceReader(source, identify)
   const isOwn = typeof source === 'function'

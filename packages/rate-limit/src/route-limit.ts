@@ -54,11 +54,8 @@ function judgeNow(parts: RouteLimitParts, buckets: LocalBuckets): LimitHookFunct
 function judgeLater(parts: RouteLimitParts): LimitHookFunction {
   const { limiter, key, cost } = parts
   return function limitRequestLater(request, reply, done) {
-    const ofKey = key(request)
-    const ofCost = typeof cost === 'number' ? cost : cost(request)
-    void limiter
-      .take(request, ofKey, ofCost)
-      .then((verdict) => settle(parts, ofKey, verdict, request, reply, done))
+    const call = { key: key(request), cost: typeof cost === 'number' ? cost : cost(request) }
+    limiter.take(request, call, (verdict) => settle(parts, call.key, verdict, request, reply, done))
   }
 }
 

@@ -16,3 +16,8 @@ export interface Verdict {
 export function newVerdict(): Verdict {
   return { isAllowed: true, policy: 0, remaining: 0, resetMs: 0, waitMs: 0, isDegraded: false }
 }
+
+/** Whole seconds that last at least as long; less than a microsecond over is a rounding of clocks. */
+export function secondsOf(ms: number): number {
+  return Math.ceil((ms - 0.001) / 1000)
+}

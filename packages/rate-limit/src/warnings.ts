@@ -13,20 +13,20 @@ export function warnOfEarlierRoutes(app: FastifyInstance): void {
   }
 }
 
-/** Limits by address are worth nothing when the address is the proxy's, or what the client says. */
-export function warnOfProxies(app: FastifyInstance): void {
+/**
+ * Limits by address are worth nothing when the address is the proxy's, or what the client says.
+ * @returns what looks at a request; after the first ones it does nothing any more
+ */
+export function proxyWatch(app: FastifyInstance): (request: FastifyRequest) => void {
   let left = LOOKED_AT
-  app.addHook('onResponse', function lookAtProxies(request, _reply, done) {
-    if (left > 0) {
-      left--
-      const problem = problemOf(request)
-      if (problem !== undefined) {
-        left = 0
-        app.log.warn(`${NAME}: ${problem}`)
-      }
-    }
-    done()
-  })
+  return (request) => {
+    if (left === 0) return
+    left--
+    const problem = problemOf(request)
+    if (problem === undefined) return
+    left = 0
+    app.log.warn(`${NAME}: ${problem}`)
+  }
 }
 
 function problemOf(request: FastifyRequest): string | undefined {
