@@ -902,7 +902,7 @@ t.test('the SSRF guard', async (t) => {
       code: 'VITALS_ADDRESS_BLOCKED',
       reason: 'address'
     })
-    t.match(error, { target: 'host.example', address: '10.9.8.7' })
+    t.match(error, { target: 'host.example', address: '10.9.8.7', statusCode: 502 })
     t.notMatch(String(error), '10.9.8.7')
   })
 })

@@ -13,8 +13,10 @@ const PROBLEMS: Readonly<Record<BlockedReason, string>> = {
 /**
  * The SSRF guard refused an outbound call: nothing was sent, and no connection was made. Never retry it.
  * The message names the host, and not the address it has: that is not for whoever gave the URL.
+ * Answered 502 when nobody catches it.
  */
 export class BlockedAddressError extends VitalsError {
+  readonly statusCode: number = 502
   readonly reason: BlockedReason
   /** Host or URL that was refused, without credentials and cut to 200 characters. */
   readonly target: string
