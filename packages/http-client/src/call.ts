@@ -77,7 +77,7 @@ export class Call {
   ): Dispatcher.RequestOptions<Attempt> {
     const { path, query } = this.#given
     return {
-      method: this.method as Dispatcher.HttpMethod,
+      method: this.method,
       path,
       headers: this.#headersAt(attempt.dispatchMs) as Record<string, string | string[]>,
       opaque: attempt,
@@ -124,10 +124,7 @@ export function checkCall(given: CallOptions, where: Whereabouts): void {
     throw new CallInvalidError(`timeoutMs must be > 0, got ${String(timeoutMs)}`, where)
   }
   if (method !== undefined && (typeof method !== 'string' || method.toUpperCase() === 'CONNECT')) {
-    throw new CallInvalidError(
-      `method must be one of HTTP but CONNECT, got ${String(method)}`,
-      where
-    )
+    throw new CallInvalidError(`method must be one of HTTP but CONNECT, got ${method}`, where)
   }
 }
 

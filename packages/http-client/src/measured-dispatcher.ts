@@ -39,10 +39,10 @@ class MeasuredHandler implements Handler {
     this.#observer = observer
   }
 
-  onConnect(abort: (error?: Error) => void, ...context: unknown[]): void {
-    const onConnect = this.#handler.onConnect as ((...args: unknown[]) => void) | undefined
-    onConnect?.call(this.#handler, abort, ...context)
-    this.#observer.sent(abort)
+  onConnect(...start: [abort: (error?: Error) => void]): void {
+    // undici's types leave out a second argument
+    this.#handler.onConnect!(...start)
+    this.#observer.sent(start[0])
   }
 
   onHeaders(status: number, headers: Buffer[], resume: () => void, text: string): boolean {

@@ -388,8 +388,14 @@ export const HEDGING_DEFAULTS: ResolvedHedging = resolveOptions(NAME, Type.Objec
 
 /** @throws VitalsOptionError naming the option, what was given and what is allowed */
 export function resolvePluginOptions(given: unknown): ResolvedHttpClientOptions {
+  const { clients, defaults } = (given ?? {}) as HttpClientOptions
+  for (const [name, client] of Object.entries(clients ?? {})) {
+    // said here, because the schema would only say that the client as a whole is wrong
+    if (client?.origins === undefined) {
+      throw new VitalsOptionError(NAME, `clients.${name}.origins`, 'must be given')
+    }
+  }
   const resolved = resolveOptions<ResolvedHttpClientOptions>(NAME, optionsSchema, given)
-  const { defaults } = (given ?? {}) as HttpClientOptions
   resolveOptions(`${NAME}: defaults`, policySchema, layered([defaults ?? {}]))
   return resolved
 }

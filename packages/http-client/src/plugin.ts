@@ -103,8 +103,8 @@ function declarer(
   return (name, given) =>
     clients.add(name, () => {
       const options = resolveClientOptions(name, defaults, given)
-      const upstreams = options.origins.map((given, index) => {
-        const { origin } = new URL(given)
+      const upstreams = options.origins.map((url, index) => {
+        const { origin } = new URL(url)
         const meter = metrics.origin(name, origin)
         const upstream = new Upstream(name, origin, index, options, { meter, idle, now })
         protect(app, upstream, options)

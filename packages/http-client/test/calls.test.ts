@@ -2,7 +2,6 @@ import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { eventually, freePort } from '@fastify-vitals/testing'
 import t from 'tap'
-import type { HttpClientError } from '../src/index.ts'
 import { appWith, metric, rawUpstream, upstream } from './upstreams.ts'
 
 const ONE_ATTEMPT = { retry: false } as const
@@ -222,7 +221,8 @@ t.test('aborting a call closes its connection, whatever it waits for', async (t)
   for (const path of ['/headers', '/body']) {
     const controller = new AbortController()
     const call = app.httpClient('up').request({ path, signal: controller.signal })
-    const whole = path === '/body' ? call.then(async ({ body }) => await body.text()) : call
+    const whole: Promise<unknown> =
+      path === '/body' ? call.then(async ({ body }) => await body.text()) : call
     await eventually(() => up.requests.some(({ url }) => url === path))
     if (path === '/body') await call
     controller.abort(new Error('changed my mind'))

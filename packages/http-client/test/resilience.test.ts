@@ -1,0 +1,326 @@
+import { Readable } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
+import { eventually, freePort } from '@fastify-vitals/testing'
+import t from 'tap'
+import type { ClientResponse } from '../src/index.ts'
+import { appWith, metric, rawUpstream, upstream } from './upstreams.ts'
+
+/** Retries at once, as many as one likes. */
+const EAGER = {
+  retry: { maxAttempts: 3, baseMs: 1, maxMs: 1 },
+  retryBudget: { ratio: 1, minPerSecond: 100 },
+  breaker: false
+} as const
+
+t.test('a call that may be made twice is tried again until it succeeds', async (t) => {
+  const up = await rawUpstream(t, (socket, nth) => {
+    if (nth === 1) socket.resetAndDestroy()
+    else if (nth === 2) socket.end('HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n')
+    else socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+  })
+  const app = await appWith(t, up, EAGER)
+  const answer = await app.httpClient('up').request({ path: '/' })
+  t.equal(await answer.body.text(), 'ok')
+  t.equal(answer.attempts, 3)
+  t.equal(metric(app, 'http_client_retries_total', { reason: 'connection' }), 1)
+  t.equal(metric(app, 'http_client_retries_total', { reason: 'status' }), 1)
+  t.equal(metric(app, 'http_client_calls_total'), 1)
+  t.equal(metric(app, 'http_client_requests_total'), 3)
+})
+
+t.test('when all attempts fail the last answer is given, whatever its status', async (t) => {
+  const up = await upstream(
+    t,
+    (_request, response, nth) => void response.writeHead(503).end(`${nth}`)
+  )
+  const app = await appWith(t, up, EAGER)
+  const answer = await app.httpClient('up').request({ path: '/' })
+  t.equal(answer.status, 503)
+  t.equal(await answer.body.text(), '3')
+})
+
+t.test('what must not be sent twice is sent once', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    request.resume()
+    response.writeHead(503).end()
+  })
+  const app = await appWith(t, up, EAGER)
+  const calls = [
+    [1, { method: 'POST', body: 'x' }],
+    [1, { method: 'PATCH', body: 'x' }],
+    [1, { method: 'PUT', body: Readable.from(['a stream']) }],
+    [1, { method: 'GET', idempotent: false, retry: false }],
+    [3, { method: 'PUT', body: 'x' }],
+    [3, { method: 'PUT', body: Buffer.from('x') }],
+    [3, { method: 'PUT', body: () => Readable.from(['anew each time']) }],
+    [3, { method: 'POST', body: 'x', idempotent: true }],
+    [3, { method: 'POST', body: 'x', headers: { 'Idempotency-Key': 'k' } }]
+  ] as const
+  for (const [times, call] of calls) {
+    const { attempts, body } = await app.httpClient('up').request({ path: '/', ...call })
+    await body.dump()
+    t.equal(attempts, times, JSON.stringify(call))
+  }
+})
+
+t.test('a stream is never replayed, not even when the connection breaks', async (t) => {
+  const up = await rawUpstream(t, (socket) => socket.resetAndDestroy())
+  const app = await appWith(t, up, EAGER)
+  const body = Readable.from(['once'])
+  await t.rejects(app.httpClient('up').request({ method: 'PUT', path: '/', body }))
+  t.equal(up.count(), 1)
+})
+
+t.test('a POST is sent again when no connection came about: nobody has seen it', async (t) => {
+  const dead = { origin: `http://127.0.0.1:${await freePort()}` }
+  const up = await upstream(t, (request, response) => void request.pipe(response))
+  const app = await appWith(t, [dead, up], EAGER)
+  for (let i = 0; i < 10; i++) {
+    const { body } = await app.httpClient('up').request({ method: 'POST', path: '/', body: 'x' })
+    t.equal(await body.text(), 'x')
+  }
+  t.equal(up.requests.length, 10)
+})
+
+t.test(
+  'an answer that broke off in the middle is not asked for again: it was seen already',
+  async (t) => {
+    const up = await rawUpstream(t, (socket) =>
+      socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf')
+    )
+    const app = await appWith(t, up, EAGER)
+    const { body } = await app.httpClient('up').request({ path: '/' })
+    await t.rejects(body.text(), { code: 'VITALS_UPSTREAM_TRUNCATED' })
+    t.equal(up.count(), 1)
+  }
+)
+
+t.test('Retry-After is waited for, and where it is too long nobody asks again', async (t) => {
+  let after = '1'
+  const up = await upstream(t, (_request, response, nth) => {
+    if (nth % 2 === 1) response.writeHead(429, { 'retry-after': after }).end()
+    else response.end('ok')
+  })
+  const app = await appWith(t, up, { ...EAGER, retry: { ...EAGER.retry, maxRetryAfterMs: 2000 } })
+  const startMs = performance.now()
+  const answer = await app.httpClient('up').request({ path: '/' })
+  t.equal(answer.status, 200)
+  t.ok(performance.now() - startMs >= 1000)
+  after = '3'
+  const refused = await app.httpClient('up').request({ path: '/' })
+  t.equal(refused.status, 429)
+  t.equal(refused.attempts, 1)
+})
+
+t.test('with an upstream that fails all calls, load grows by 10 % at most', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.writeHead(503).end())
+  const app = await appWith(t, up, {
+    breaker: false,
+    retry: { maxAttempts: 10, baseMs: 1, maxMs: 1 }
+  })
+  const client = app.httpClient('up')
+  for (let round = 0; round < 40; round++) {
+    const calls = Array.from({ length: 25 }, () => client.request({ path: '/' }))
+    for (const { body } of await Promise.all(calls)) await body.dump()
+  }
+  const retries = up.requests.length - 1000
+  t.ok(retries > 50, `${retries} retries`)
+  // a quiet client has one in ten seconds besides
+  t.ok(retries <= 100 + 2, `${retries} retries for 1000 calls`)
+  t.ok(metric(app, 'http_client_budget_refusals_total', { kind: 'retry' }) >= 890)
+})
+
+t.test('retries can be turned on and off for a call', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.writeHead(503).end())
+  const app = await appWith(t, up, { ...EAGER, retry: false })
+  const attempts = async (retry: boolean | object): Promise<number> => {
+    const { attempts: made, body } = await app.httpClient('up').request({ path: '/', retry })
+    await body.dump()
+    return made
+  }
+  t.equal(await attempts(false), 1)
+  t.equal(await attempts({ maxAttempts: 2, baseMs: 1 }), 2)
+  t.equal(await attempts(true), 3)
+  t.equal(await attempts({ statuses: [500] }), 1)
+})
+
+t.test('an abort ends the pause before a retry at once', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.writeHead(503).end())
+  const retry = { maxAttempts: 5, baseMs: 60_000, maxMs: 60_000, maxElapsedMs: 600_000 }
+  const app = await appWith(t, up, { ...EAGER, retry, timeoutMs: 600_000 })
+  const controller = new AbortController()
+  const call = app.httpClient('up').request({ path: '/', signal: controller.signal })
+  await eventually(() => up.requests.length === 1 && metric(app, 'http_client_retries_total') === 1)
+  controller.abort()
+  await t.rejects(call, { code: 'VITALS_CALL_ABORTED' })
+})
+
+t.test(
+  'a late call is hedged; the faster answer wins and the other request is closed',
+  async (t) => {
+    const up = await upstream(t, (request, response, nth) => {
+      if (nth > 1) response.end('second')
+      else request.resume()
+    })
+    const app = await appWith(t, up, { ...EAGER, hedge: { delayMs: 30 } })
+    const answer = await app.httpClient('up').request({ path: '/' })
+    t.equal(await answer.body.text(), 'second')
+    t.equal(answer.attempts, 2)
+    await eventually(() => up.abandoned.length === 1)
+    t.equal(metric(app, 'http_client_hedges_total', { outcome: 'sent' }), 1)
+    t.equal(metric(app, 'http_client_hedges_total', { outcome: 'won' }), 1)
+    await eventually(
+      () => metric(app, 'http_client_requests_total', { result: 'superseded' }) === 1
+    )
+  }
+)
+
+t.test('a call that is not late is not hedged, nor one that must not be made twice', async (t) => {
+  const up = await upstream(t, async (request, response) => {
+    request.resume()
+    if (request.url === '/slow') await wait(80)
+    response.end('ok')
+  })
+  const app = await appWith(t, up, { ...EAGER, hedge: { delayMs: 30 } })
+  const calls = [
+    { path: '/' },
+    { path: '/slow', method: 'POST' },
+    { path: '/slow', method: 'PUT', body: Readable.from(['stream']) },
+    { path: '/slow', hedge: false }
+  ]
+  for (const call of calls) await (await app.httpClient('up').request(call)).body.dump()
+  t.equal(up.requests.length, calls.length)
+})
+
+t.test('hedges come out of the retry budget', async (t) => {
+  const up = await upstream(t, async (_request, response) => {
+    await wait(60)
+    response.end('ok')
+  })
+  const app = await appWith(t, up, {
+    hedge: { delayMs: 5 },
+    retryBudget: { ratio: 0.1, minPerSecond: 0 }
+  })
+  const calls = Array.from({ length: 50 }, () => app.httpClient('up').request({ path: '/' }))
+  for (const { body } of await Promise.all(calls)) await body.dump()
+  t.ok(up.requests.length <= 55, `${up.requests.length} requests for 50 calls`)
+  t.ok(metric(app, 'http_client_budget_refusals_total', { kind: 'hedge' }) >= 45)
+})
+
+t.test('a quick failure does not win against a hedge that may still succeed', async (t) => {
+  const up = await upstream(t, async (_request, response, nth) => {
+    await wait(nth === 1 ? 60 : 120)
+    response.writeHead(nth === 1 ? 503 : 200).end()
+  })
+  const app = await appWith(t, up, { ...EAGER, retry: false, hedge: { delayMs: 20 } })
+  const answer = await app.httpClient('up').request({ path: '/' })
+  t.equal(answer.status, 200)
+})
+
+t.test(
+  'calls are spread over origins, and a failing one is taken out and comes back',
+  async (t) => {
+    let isSick = true
+    const good = await upstream(t, (_request, response) => void response.end('ok'))
+    const bad = await upstream(
+      t,
+      (_request, response) => void response.writeHead(isSick ? 500 : 200).end()
+    )
+    const app = await appWith(t, [good, bad], {
+      breaker: false,
+      retry: false,
+      outlierEjection: { consecutiveFailures: 3, baseEjectionMs: 400 }
+    })
+    const client = app.httpClient('up')
+    const call = async (): Promise<ClientResponse> => {
+      const answer = await client.request({ path: '/' })
+      await answer.body.dump()
+      return answer
+    }
+    await eventually(async () => {
+      await call()
+      return metric(app, 'http_client_ejections_total') === 1
+    })
+    const sent = bad.requests.length
+    t.equal(sent, 3)
+    t.ok(good.requests.length >= 1)
+    for (let i = 0; i < 20; i++) t.equal((await call()).origin, good.origin)
+    isSick = false
+    await eventually(async () => (await call()).origin === bad.origin)
+    t.pass('it is asked again when its time is over')
+  }
+)
+
+t.test('a truncated answer speaks against its origin', async (t) => {
+  const good = await upstream(t, (_request, response) => void response.end('ok'))
+  const bad = await rawUpstream(t, (socket) =>
+    socket.end('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf')
+  )
+  const app = await appWith(t, [good, bad], { outlierEjection: { consecutiveFailures: 3 } })
+  await eventually(async () => {
+    const { body } = await app.httpClient('up').request({ path: '/' })
+    await body.text().catch(() => {})
+    return metric(app, 'http_client_ejections_total') === 1
+  })
+  t.equal(bad.count(), 3)
+})
+
+t.test('the breaker of an origin opens, and calls go to the others or are refused', async (t) => {
+  const bad = await upstream(t, (_request, response) => void response.writeHead(500).end())
+  const good = await upstream(t, (_request, response) => void response.end('ok'))
+  const breaker = { consecutiveFailures: 3, openMs: 60_000 }
+  const both = await appWith(t, [bad, good], { retry: false, outlierEjection: false, breaker })
+  await eventually(async () => {
+    await (await both.httpClient('up').request({ path: '/' })).body.dump()
+    return both.breakers.get(`up ${bad.origin}`)!.state === 'open'
+  })
+  for (let i = 0; i < 10; i++) {
+    const answer = await both.httpClient('up').request({ path: '/' })
+    await answer.body.dump()
+    t.equal(answer.status, 200)
+  }
+  const alone = await appWith(t, bad, { retry: false, breaker })
+  for (let i = 0; i < 3; i++)
+    await (await alone.httpClient('up').request({ path: '/' })).body.dump()
+  const before = bad.requests.length
+  await t.rejects(alone.httpClient('up').request({ path: '/' }), {
+    code: 'VITALS_BREAKER_OPEN',
+    statusCode: 503
+  })
+  t.equal(bad.requests.length, before)
+  t.equal(metric(alone, 'http_client_requests_total', { result: 'breaker_open' }), 1)
+})
+
+t.test('a breaker recovers by itself when its upstream does', async (t) => {
+  let isSick = true
+  const up = await upstream(t, (request, response) => {
+    if (!isSick) response.end('ok')
+    else request.socket.destroy()
+  })
+  const breaker = { consecutiveFailures: 2, openMs: 50, halfOpenProbes: 1, jitterRatio: 0 }
+  const app = await appWith(t, up, { retry: false, breaker })
+  const client = app.httpClient('up')
+  await eventually(
+    async () =>
+      ((await client.request({ path: '/' }).catch((e: unknown) => e)) as { code: string }).code ===
+      'VITALS_BREAKER_OPEN'
+  )
+  isSick = false
+  const answer = await eventually(
+    async () => await client.request({ path: '/' }).catch(() => false as const)
+  )
+  t.equal(answer.status, 200)
+  await eventually(() => app.breakers.list()[0]!.state === 'closed')
+})
+
+t.test('client errors do not open a breaker, upstreams that hang do', async (t) => {
+  const up = await upstream(t, (request, response) => {
+    if (request.url === '/none') response.writeHead(404).end()
+  })
+  const app = await appWith(t, up, { retry: false, breaker: { consecutiveFailures: 3 } })
+  const client = app.httpClient('up')
+  for (let i = 0; i < 5; i++) await (await client.request({ path: '/none' })).body.dump()
+  t.equal(app.breakers.list()[0]!.state, 'closed')
+  for (let i = 0; i < 3; i++) await t.rejects(client.request({ path: '/hangs', timeoutMs: 20 }))
+  t.equal(app.breakers.list()[0]!.state, 'open')
+})
