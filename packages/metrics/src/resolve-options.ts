@@ -1,4 +1,5 @@
 import type { TSchema } from 'typebox'
+import type { TLocalizedValidationError } from 'typebox/error'
 import { Errors } from 'typebox/value'
 import { VitalsOptionError, shown } from './errors.ts'
 
@@ -170,12 +171,27 @@ function checkKind(plugin: string, path: string, option: OptionSchema, value: un
 
 function checkJson(plugin: string, schema: TSchema, value: Record<string, unknown>): void {
   // of a choice every branch complains; the one that looked deepest knows what was meant
-  const paths = Errors(schema, value).map((error) => error.instancePath.split('/').slice(1))
-  const [deepest] = paths.toSorted((a, b) => b.length - a.length)
-  if (deepest === undefined) return
-  const keys = deepest.map(unescapePointer)
-  const { option, name, given } = locate(schema, keys, value)
+  const problems = Errors(schema, value)
+    .map(pathOf)
+    .toSorted((a, b) => b.length - a.length)
+    .map((path) => locate(schema, path, value))
+  const problem = problems.find(({ option, given }) => !isWantedFunction(option, given))
+  if (problem === undefined) return
+  const { option, name, given } = problem
   throw new VitalsOptionError(plugin, name, `must be ${allowedBy(option)}, got ${shown(given)}`)
+}
+
+/** Where an error is; of one that something is missing, where it would be. */
+function pathOf({ instancePath, keyword, params }: TLocalizedValidationError): string[] {
+  const path = instancePath.split('/').slice(1).map(unescapePointer)
+  return keyword === 'required' ? [...path, params.requiredProperties[0]!] : path
+}
+
+/** JSON schema knows no functions: a choice of one is written as a schema that matches nothing. */
+function isWantedFunction({ anyOf }: OptionSchema, given: unknown): boolean {
+  return (
+    typeof given === 'function' && anyOf?.some((each) => each['x-kind'] === 'function') === true
+  )
 }
 
 /** The deepest option that is described on the way to an error. */

@@ -222,6 +222,18 @@ t.test(
       choice: complete
     })
     t.same(resolve({ choice: false }), { choice: false })
+    const orFunction = Type.Object({
+      cost: Type.Union([Type.Integer(), Type.Unsafe({ 'x-kind': 'function', not: {} })]),
+      url: Type.String()
+    })
+    const cost = (): number => 1
+    t.same(resolveOptions('p', orFunction, { cost, url: '' }, {}), { cost, url: '' })
+    t.throws(() => resolveOptions('p', orFunction, { cost: 'x', url: '' }, {}), {
+      message: /option "cost" must be one of an integer, a function, got "x"/
+    })
+    t.throws(() => resolveOptions('p', orFunction, { cost }, {}), {
+      message: /option "url" must be a string, got undefined/
+    })
     const { rules, byName } = resolve({ rules: [{}], byName: { a: {} } }) as {
       rules: object[]
       byName: { a: object }

@@ -89,7 +89,7 @@ t.test('a million arrivals are decided as by a drawn bucket, each one', async (t
   t.ok(limited > 100_000, `${limited} of them were refused, so both ways are tried`)
 })
 
-t.test('several policies all let a request in, or none takes anything', async (t) => {
+t.test('several policies all let a request in, or none takes anything', async () => {
   const arrivals = fc.array(
     fc.tuple(fc.integer({ min: 0, max: 400 }), fc.integer({ min: 1, max: 3 })),
     { minLength: 1, maxLength: 200 }
@@ -121,7 +121,7 @@ t.test('several policies all let a request in, or none takes anything', async (t
   )
 })
 
-t.test('who waits as long as told is let in, and not a moment before', async (t) => {
+t.test('who waits as long as told is let in, and not a moment before', async () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 1, max: 5000 }),
@@ -145,7 +145,7 @@ t.test('who waits as long as told is let in, and not a moment before', async (t)
   )
 })
 
-t.test('a table of keys is a map that forgets what has passed', async (t) => {
+t.test('a table of keys is a map that forgets what has passed', async () => {
   const steps = fc.array(
     fc.record({
       key: fc.integer({ min: 0, max: 300 }),
@@ -268,7 +268,7 @@ t.test(
 
 t.test(
   'fixed windows agree with counting by hand, and keep no more keys than they may',
-  async (t) => {
+  async () => {
     const arrivals = fc.array(
       fc.tuple(fc.integer({ min: 0, max: 60 }), fc.integer({ min: 0, max: 9 })),
       { maxLength: 300 }
@@ -356,30 +356,27 @@ t.test('policies that can never decide anything are refused', async (t) => {
   )
 })
 
-t.test(
-  'the shares of all instances are never more than the whole, and never nothing',
-  async (t) => {
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 1000 }),
-        fc.integer({ min: 1, max: 50 }),
-        (size, instances) => {
-          const [policy] = resolvePolicies('p', 'policies', [
-            { requestsPerSecond: 10, burstSize: size }
-          ])
-          const share = shareOf(policy!, instances)
-          if (share.kind !== 'token-bucket') return false
-          const together = share.tokensPerSecond * instances
-          return (
-            share.size >= 1 &&
-            share.size * instances <= Math.max(size, instances) &&
-            Math.abs(together - 10) < 1e-9
-          )
-        }
-      )
+t.test('the shares of all instances are never more than the whole, and never nothing', async () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 1000 }),
+      fc.integer({ min: 1, max: 50 }),
+      (size, instances) => {
+        const [policy] = resolvePolicies('p', 'policies', [
+          { requestsPerSecond: 10, burstSize: size }
+        ])
+        const share = shareOf(policy!, instances)
+        if (share.kind !== 'token-bucket') return false
+        const together = share.tokensPerSecond * instances
+        return (
+          share.size >= 1 &&
+          share.size * instances <= Math.max(size, instances) &&
+          Math.abs(together - 10) < 1e-9
+        )
+      }
     )
-  }
-)
+  )
+})
 
 t.test('addresses of one IPv6 network count as one, mapped IPv4 as IPv4', async (t) => {
   t.equal(ipKey('192.0.2.7', 64), '192.0.2.7')
@@ -395,7 +392,7 @@ t.test('addresses of one IPv6 network count as one, mapped IPv4 as IPv4', async 
   }
 })
 
-t.test('an IPv6 key never differs for addresses of one network', async (t) => {
+t.test('an IPv6 key never differs for addresses of one network', async () => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 0, max: 0xffff }), { minLength: 8, maxLength: 8 }),
