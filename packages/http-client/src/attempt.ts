@@ -97,13 +97,11 @@ export class Attempt implements Cancellable, RequestObserver {
     upstream.meter.phases.queue.record(this.#timings.queueMs / 1000)
     return new Promise((resolve, reject) => {
       this.#rejectSend = reject
-      const options = call.dispatchOptions(this, this.#requestBody)
-      upstream.dispatcher.request(options, (error, data) => {
-        if (error !== null) return reject(this.failed(error))
-        this.#take(data)
-        if (blameOfStatus(this.#status) === 'upstream') reject(new FailedStatus(this))
-        else resolve(this)
-      })
+      try {
+        this.#dispatch(resolve, reject)
+      } catch (error) {
+        reject(this.failed(error))
+      }
     })
   }
 
@@ -139,7 +137,7 @@ export class Attempt implements Cancellable, RequestObserver {
     this.upstream.meter.phases.body.record(this.#timings.bodyMs / 1000)
   }
 
-  failed(error: Error): Error {
+  failed(error: unknown): Error {
     this.#error ??= translated(error, this.#stage, this.upstream.where)
     // who does not read a failure to its end has seen enough of it
     if (this.#error instanceof CallAbortedError && this.#status >= 400) {
@@ -148,6 +146,16 @@ export class Attempt implements Cancellable, RequestObserver {
       this.#end(resultOfError(this.#error), blameOfError(this.#error))
     }
     return this.#error
+  }
+
+  #dispatch(resolve: (attempt: Attempt) => void, reject: (error: Error) => void): void {
+    const options = this.call.dispatchOptions(this, this.#requestBody)
+    this.upstream.dispatcher.request(options, (error, data) => {
+      if (error !== null) return reject(this.failed(error))
+      this.#take(data)
+      if (blameOfStatus(this.#status) === 'upstream') reject(new FailedStatus(this))
+      else resolve(this)
+    })
   }
 
   /** Nobody wants its answer: the connection is free again when that has come, unless it is long. */

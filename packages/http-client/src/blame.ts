@@ -32,29 +32,6 @@ export type AttemptResult =
   | 'invalid'
   | 'closed'
 
-export const ATTEMPT_RESULTS: readonly AttemptResult[] = Object.freeze([
-  'success',
-  'client_error',
-  'server_error',
-  'unreachable',
-  'reset',
-  'nonsense',
-  'truncated',
-  'too_large',
-  'connect_timeout',
-  'headers_timeout',
-  'body_timeout',
-  'deadline',
-  'aborted',
-  'superseded',
-  'pool_full',
-  'pool_wait_timeout',
-  'breaker_open',
-  'blocked',
-  'invalid',
-  'closed'
-])
-
 /** A call that was hedged got its answer from another attempt. Never seen by whoever called. */
 export class SupersededError extends Error {
   constructor() {

@@ -36,7 +36,7 @@ export class Call {
   /** Origin of the last one; -1 before the first. */
   lastIndex = -1
   #answer: Attempt | undefined
-  readonly #given: CallOptions
+  readonly #path: string
   readonly #headers: Headers
 
   constructor(
@@ -45,7 +45,7 @@ export class Call {
     record: RequestRecord | undefined,
     nowMs: number
   ) {
-    this.#given = given
+    this.#path = pathWith(given)
     this.options = options
     this.method = given.method?.toUpperCase() ?? 'GET'
     this.body = given.body
@@ -75,13 +75,11 @@ export class Call {
     attempt: Attempt,
     body: CallBody | undefined
   ): Dispatcher.RequestOptions<Attempt> {
-    const { path, query } = this.#given
     return {
       method: this.method,
-      path,
+      path: this.#path,
       headers: this.#headersAt(attempt.dispatchMs) as Record<string, string | string[]>,
       opaque: attempt,
-      ...(query === undefined ? {} : { query: knownOf(query) }),
       ...(body === undefined ? {} : { body: body as Dispatcher.DispatchOptions['body'] & {} }),
       ...(attempt.upstream.mustNotKeep ? { reset: true } : {})
     }
@@ -103,6 +101,21 @@ export class Call {
     if (!sendDeadline) return this.#headers
     const leftMs = Math.max(0, Math.floor(this.deadlineMs - nowMs))
     return { ...this.#headers, [deadlineHeader]: String(leftMs) }
+  }
+}
+
+/** @throws CallInvalidError for what can't be written into a request */
+export function callOf(
+  given: CallOptions,
+  options: ResolvedClientOptions,
+  record: RequestRecord | undefined,
+  nowMs: number,
+  where: Whereabouts
+): Call {
+  try {
+    return new Call(given, options, record, nowMs)
+  } catch (error) {
+    throw new CallInvalidError((error as Error).message, where, error)
   }
 }
 
@@ -156,6 +169,15 @@ function inheritedMs(
   return Math.max(0, record!.startMs + Number(text) - nowMs)
 }
 
-function knownOf(query: NonNullable<CallOptions['query']>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined))
+/** Undici would refuse a path that has a query already. */
+function pathWith({ path, query }: CallOptions): string {
+  if (query === undefined || query === null) return path
+  const pairs = Object.entries(query).flatMap(([name, values]) =>
+    [values]
+      .flat()
+      .filter((value) => value !== undefined)
+      .map((value) => `${encodeURIComponent(name)}=${encodeURIComponent(value ?? '')}`)
+  )
+  if (pairs.length === 0) return path
+  return `${path}${path.includes('?') ? '&' : '?'}${pairs.join('&')}`
 }

@@ -5,7 +5,6 @@ import type {
   HistogramFamily,
   Vitals
 } from '@fastify-vitals/metrics'
-import { ATTEMPT_RESULTS } from './blame.ts'
 import type { AttemptResult } from './blame.ts'
 
 export type Phase = 'queue' | 'connect' | 'first_byte' | 'body'
@@ -15,14 +14,20 @@ const PHASES: readonly Phase[] = ['queue', 'connect', 'first_byte', 'body']
 /** What makes another attempt. */
 export type RetryReason = 'status' | 'connection'
 
-/** Counts the attempts at one origin, whose series were looked up once. */
+/** Counts the attempts at one origin. A series is made when it is first needed, and then kept. */
 export class OriginMeter {
-  readonly results: Readonly<Record<AttemptResult, Counter>>
   readonly phases: Readonly<Record<Phase, Histogram>>
+  readonly #results: Partial<Record<AttemptResult, Counter>> = {}
+  readonly #make: (result: AttemptResult) => Counter
 
-  constructor(results: Record<AttemptResult, Counter>, phases: Record<Phase, Histogram>) {
-    this.results = results
+  constructor(make: (result: AttemptResult) => Counter, phases: Record<Phase, Histogram>) {
+    this.#make = make
     this.phases = phases
+  }
+
+  count(result: AttemptResult): void {
+    const counter = (this.#results[result] ??= this.#make(result))
+    counter.add()
   }
 }
 
@@ -86,14 +91,11 @@ export class ClientMetrics {
   }
 
   origin(client: string, origin: string): OriginMeter {
-    const results = ATTEMPT_RESULTS.map(
-      (result) => [result, this.#requests.with({ client, origin, result })] as const
-    )
     const phases = PHASES.map(
       (phase) => [phase, this.#durations.with({ client, origin, phase })] as const
     )
     return new OriginMeter(
-      Object.fromEntries(results) as Record<AttemptResult, Counter>,
+      (result) => this.#requests.with({ client, origin, result }),
       Object.fromEntries(phases) as Record<Phase, Histogram>
     )
   }

@@ -1,7 +1,8 @@
 import type { RequestRecord } from '@fastify-vitals/metrics'
 import { Attempt } from './attempt.ts'
 import type { Blame } from './blame.ts'
-import { Call, checkCall, dropBody } from './call.ts'
+import { callOf, checkCall, dropBody } from './call.ts'
+import type { Call } from './call.ts'
 import type { CallOptions, ClientResponse, HttpClient } from './call-types.ts'
 import type { ClientMeter, RetryReason } from './client-metrics.ts'
 import { CallAbortedError, ClientClosedError, DeadlineError } from './errors.ts'
@@ -44,6 +45,7 @@ export class Client implements HttpClient {
   #hedge: Hedge | undefined
   readonly #lifetimes = new Set<Lifetime>()
   readonly #onAttemptEnd: (attempt: Attempt, blame: Blame) => void
+  readonly #forget = (ended: Lifetime): void => void this.#lifetimes.delete(ended)
   #isClosed = false
 
   constructor(name: string, options: ResolvedClientOptions, origins: Origins, parts: ClientParts) {
@@ -61,25 +63,32 @@ export class Client implements HttpClient {
   }
 
   async request(given: CallOptions): Promise<ClientResponse> {
+    let call: Call | undefined
+    try {
+      call = this.#begin(given)
+      return await this.#untilDone(call, given)
+    } catch (error) {
+      call?.lifetime.end()
+      dropBody(given?.body)
+      throw error
+    }
+  }
+
+  #begin(given: CallOptions): Call {
+    const { meter, now, currentRequest } = this.#parts
     const where = { client: this.name }
     if (this.#isClosed) throw new ClientClosedError(where)
     checkCall(given, where)
-    const nowMs = this.#parts.now()
-    const call = new Call(given, this.options, this.#parts.currentRequest(), nowMs)
-    if (given.signal?.aborted) throw new CallAbortedError(where, given.signal.reason)
+    const { signal } = given
+    if (signal?.aborted) throw new CallAbortedError(where, signal.reason)
+    const nowMs = now()
+    const call = callOf(given, this.options, currentRequest(), nowMs, where)
     if (call.allowedMs <= 0) throw new DeadlineError(0, where, false)
-    const forget = (ended: Lifetime): void => void this.#lifetimes.delete(ended)
-    call.lifetime = new Lifetime(call.deadlineMs, nowMs, given.signal, forget)
+    call.lifetime = new Lifetime(call.deadlineMs, nowMs, signal, this.#forget)
     this.#lifetimes.add(call.lifetime)
     this.#budget.deposit(nowMs)
-    this.#parts.meter.calls.add()
-    try {
-      return await this.#untilDone(call, given)
-    } catch (error) {
-      call.lifetime.end()
-      dropBody(call.body)
-      throw error
-    }
+    meter.calls.add()
+    return call
   }
 
   async #untilDone(call: Call, given: CallOptions): Promise<ClientResponse> {

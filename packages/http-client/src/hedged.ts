@@ -21,6 +21,7 @@ export function raceWithHedge({ launch, delayMs, mayHedge, onWon }: Race): Promi
   return new Promise((resolve, reject) => {
     const attempts: Attempt[] = []
     let pending = 0
+    let isWon = false
     const start = (): void => {
       pending++
       const { attempt, answer } = launch()
@@ -28,6 +29,9 @@ export function raceWithHedge({ launch, delayMs, mayHedge, onWon }: Race): Promi
       answer.then(won, lost)
     }
     const won = (winner: Attempt): void => {
+      // both may answer in the same turn
+      if (isWon) return
+      isWon = true
       clearTimeout(timer)
       for (const other of attempts) if (other !== winner) other.cancel('superseded')
       if (winner !== attempts[0]) onWon()

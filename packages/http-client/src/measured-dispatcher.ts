@@ -7,7 +7,7 @@ export interface RequestObserver {
   sent(abort: (error?: Error) => void): void
   answered(): void
   completed(): void
-  failed(error: Error): Error
+  failed(error: unknown): Error
 }
 
 type Handler = Dispatcher.DispatchHandler

@@ -66,6 +66,9 @@ function share(app: FastifyInstance, vitals: Vitals, options: ResolvedHttpClient
   }
   SHARED.set(vitals, shared)
   showAt(vitals, shared.clients)
+  vitals.onReset(() => {
+    for (const { origins } of shared.clients.list) for (const each of origins.list) each.reset()
+  })
   app.addHook('onClose', async () => await shared.clients.close(options.closeGraceMs))
   return shared
 }

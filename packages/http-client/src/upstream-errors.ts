@@ -44,6 +44,10 @@ export function translated(error: unknown, stage: Stage, where: Whereabouts): Er
       error
     )
   }
+  if (stage === 'unsent' && code === undefined && !(error instanceof AggregateError)) {
+    // connections fail with codes: this was thrown while the request was made
+    return new CallInvalidError(detail, where, error)
+  }
   if (stage === 'unsent') {
     return new UpstreamError(
       'unreachable',

@@ -115,7 +115,7 @@ export class Upstream {
    */
   note(result: AttemptResult, blame: Blame, durationMs: number | undefined): void {
     const { figures } = this
-    this.meter.results[result].add()
+    this.meter.count(result)
     if (durationMs === undefined) {
       figures.refused++
       return
@@ -124,6 +124,11 @@ export class Upstream {
     figures.totalMs += durationMs
     figures.lastUsedAt = Date.now()
     if (blame === 'upstream') figures.failed++
+  }
+
+  /** Forgets how calls went; when it was last used stays so. */
+  reset(): void {
+    Object.assign(this.figures, { requests: 0, failed: 0, refused: 0, totalMs: 0 })
   }
 
   /** Lets what is under way end. */

@@ -33,8 +33,8 @@ t.test('a query is added to the path, without what is undefined', async (t) => {
   const up = await upstream(t, (request, response) => void response.end(request.url))
   const app = await appWith(t, up)
   const query = { q: 'a b&c', tags: ['x', 'y'], none: undefined, zero: 0 }
-  const { body } = await app.httpClient('up').request({ path: '/find', query })
-  t.equal(await body.text(), '/find?q=a%20b%26c&tags=x&tags=y&zero=0')
+  const { body } = await app.httpClient('up').request({ path: '/find?first=1', query })
+  t.equal(await body.text(), '/find?first=1&q=a%20b%26c&tags=x&tags=y&zero=0')
 })
 
 t.test('redirects and failures are answers: nothing is followed, nothing is thrown', async (t) => {
@@ -151,6 +151,9 @@ t.test('calls that make no sense are refused before anything is sent', async (t)
     { path: '/a b' },
     { path: '/', method: 'CONNECT' },
     { path: '/', method: 'NO SUCH' },
+    { path: '/', method: 'PUT', body: {} as string },
+    { path: '/', headers: { bad: Symbol('x') as unknown as string } },
+    { path: '/', query: { bad: Symbol('x') as unknown as string } },
     { path: '/', timeoutMs: 0 },
     { path: '/', timeoutMs: NaN },
     { path: '/', headers: { 'bad name': 'x' } },
@@ -170,6 +173,7 @@ t.test('calls that make no sense are refused before anything is sent', async (t)
   t.equal(up.requests.length, 0)
   t.equal(app.breakers.list()[0]!.state, 'closed', 'and nobody is blamed')
   t.equal(app.breakers.list()[0]!.figures.windowFailures, 0)
+  t.equal(poolsOf(app)[0]!.active, 0, 'and no place is lost')
 })
 
 t.test('bodies: text, bytes, streams and functions arrive whole', async (t) => {
@@ -203,6 +207,7 @@ t.test(
     })
     const stream = Readable.from(['never'])
     await t.rejects(client.request({ method: 'PUT', path: 'no-slash', body: stream }))
+    t.ok(stream.destroyed)
     const aborted = Readable.from(['never'])
     app.breakers.get(`up ${up.origin}`)!.force('open')
     await t.rejects(client.request({ method: 'PUT', path: '/', body: aborted }), {
