@@ -122,6 +122,7 @@ function finish(): void {
   process.send?.(result, () => process.exit())
 }
 
+process.on('disconnect', () => process.exit())
 if (order.rate === 0) {
   for (let i = 0; i < CLOSED_LOOP; i++) new Connection(false).send()
   setTimeout(finish, endMs - performance.now())

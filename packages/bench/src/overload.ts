@@ -118,12 +118,24 @@ const NAMES: Readonly<Record<Workload, string>> = {
   both: 'pool, then processor'
 }
 
-function show({ workload, perSecond, unloadedP99Ms }: Capacity, outcomes: readonly Outcome[]): void {
+function show(
+  { workload, perSecond, unloadedP99Ms }: Capacity,
+  outcomes: readonly Outcome[]
+): void {
   console.log(
     `${NAMES[workload]}: capacity ${perSecond.toFixed(0)}/s, unloaded p99 ${unloadedP99Ms.toFixed(1)} ms\n`
   )
   printTable(
-    ['protection', 'load', 'goodput', 'p50 ms', 'p99 ms', 'p99 / unloaded', '503 p99 ms', 'given up'],
+    [
+      'protection',
+      'load',
+      'goodput',
+      'p50 ms',
+      'p99 ms',
+      'p99 / unloaded',
+      '503 p99 ms',
+      'given up'
+    ],
     outcomes
       .filter((outcome) => outcome.workload === workload)
       .map((each) => [

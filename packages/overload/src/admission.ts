@@ -1,5 +1,6 @@
 import type { Entrant, Refusal } from './entrant.ts'
 import type { GradientLimit } from './gradient-limit.ts'
+import { Lane } from './lane.ts'
 import type { Partition } from './partition.ts'
 import { LOWEST } from './priority.ts'
 import { Stress } from './stress.ts'
@@ -15,6 +16,8 @@ export interface AdmissionOptions {
   readonly standingAfterMs: number
   /** Handlers may run so long one after the other before the sockets are looked at again. */
   readonly turnMs: number
+  /** An answer that goes on for longer gives its place back: it is a stream. */
+  readonly longLivedMs: number
 }
 
 /** What an admission stands on; tests bring a clock and turns of their own. */
@@ -38,11 +41,14 @@ export interface AdmissionParts {
 export class Admission {
   inFlight = 0
   waiting = 0
+  /** Streams that have given their place back. */
+  longLived = 0
   readonly stress: Stress
   readonly #options: AdmissionOptions
   readonly #parts: AdmissionParts
   readonly #limit: GradientLimit
-  readonly #turn = new Turn()
+  readonly #turn: Turn
+  readonly #inside = new Lane()
   #isScheduled = false
   #isTimed = false
 
@@ -50,13 +56,14 @@ export class Admission {
     this.#options = options
     this.#parts = parts
     this.#limit = parts.limit
+    this.#turn = new Turn(options.turnMs)
     this.stress = new Stress(options.standingAfterMs)
   }
 
   /** Lets it in at once, if nothing speaks against it. Otherwise ask `wait`. */
   enter(entrant: Entrant): boolean {
-    const isOverTurn = this.#turn.begin(entrant.arrivedMs) >= this.#options.turnMs
-    if (isOverTurn || this.waiting > 0 || !this.#hasRoom(entrant.partition)) return false
+    const isOver = this.#turn.isOver(entrant.arrivedMs)
+    if (isOver || this.waiting > 0 || !this.#hasRoom(entrant.partition)) return false
     this.#admit(entrant, entrant.arrivedMs)
     return true
   }
@@ -67,11 +74,6 @@ export class Admission {
     if (!hadRoom) this.#limit.holdBack()
     this.#admit(entrant, entrant.arrivedMs)
     return hadRoom
-  }
-
-  /** The handler of one that was let in has returned, or waits for something. */
-  paused(nowMs: number): void {
-    this.#turn.end(nowMs)
   }
 
   /**
@@ -105,7 +107,34 @@ export class Admission {
    */
   leave(entrant: Entrant, isSample: boolean, nowMs: number): void {
     this.#turn.end(nowMs)
+    if (!entrant.isInside) {
+      this.longLived--
+      return
+    }
     if (isSample) this.#limit.record(entrant.admittedMs, this.inFlight, nowMs)
+    this.#giveBack(entrant)
+  }
+
+  /**
+   * Takes the places of long streams back, or a few idle ones would shut out everybody. Call now
+   * and then.
+   */
+  giveBackLongLived(nowMs: number): void {
+    const beforeMs = nowMs - this.#options.longLivedMs
+    let entrant = this.#inside.oldest
+    while (entrant !== undefined && entrant.admittedMs < beforeMs) {
+      const { newer } = entrant
+      if (entrant.isAnswering) {
+        this.#giveBack(entrant)
+        this.longLived++
+      }
+      entrant = newer
+    }
+  }
+
+  #giveBack(entrant: Entrant): void {
+    entrant.isInside = false
+    this.#inside.remove(entrant)
     this.inFlight--
     entrant.partition.inFlight--
     if (this.waiting > 0) this.#schedule()
@@ -117,7 +146,10 @@ export class Admission {
   }
 
   #admit(entrant: Entrant, nowMs: number): void {
+    this.#turn.begin()
     entrant.admittedMs = nowMs
+    entrant.isInside = true
+    this.#inside.add(entrant)
     this.inFlight++
     entrant.partition.inFlight++
   }

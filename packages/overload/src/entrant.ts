@@ -13,7 +13,9 @@ export abstract class Entrant {
   /** When it was let in; 0 until then. */
   admittedMs: number
   isWaiting: boolean
-  /** Neighbours in the queue. */
+  /** It holds a place. */
+  isInside: boolean
+  /** Neighbours in the queue, then among those inside. */
   older: Entrant | undefined
   newer: Entrant | undefined
 
@@ -24,6 +26,7 @@ export abstract class Entrant {
     this.arrivedMs = arrivedMs
     this.admittedMs = 0
     this.isWaiting = false
+    this.isInside = false
     this.older = undefined
     this.newer = undefined
   }
@@ -33,4 +36,7 @@ export abstract class Entrant {
 
   /** It waited, and is turned away now. Must not throw. */
   abstract refuse(reason: Refusal): void
+
+  /** Its answer has begun: if it goes on for long, that is a stream. */
+  abstract get isAnswering(): boolean
 }

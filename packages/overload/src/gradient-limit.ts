@@ -51,6 +51,7 @@ export class GradientLimit {
   latencyMs = 0
   readonly #options: GradientOptions
   #limit: number
+  #whole: number
   #probe: Probe | undefined
   #probedMs = -Infinity
   #limitAtProbe = 0
@@ -63,12 +64,13 @@ export class GradientLimit {
   constructor(options: GradientOptions, nowMs: number) {
     this.#options = options
     this.#limit = options.initialLimit
+    this.#whole = Math.floor(options.initialLimit)
     this.#startedMs = nowMs
   }
 
   /** Whole number. */
   get limit(): number {
-    return Math.floor(this.#limit)
+    return this.#whole
   }
 
   get isProbing(): boolean {
@@ -154,5 +156,6 @@ export class GradientLimit {
 
   #setLimit(limit: number): void {
     this.#limit = Math.max(this.#options.minLimit, Math.min(this.#options.maxLimit, limit))
+    this.#whole = Math.floor(this.#limit)
   }
 }

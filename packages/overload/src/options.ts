@@ -37,6 +37,7 @@ export interface OverloadOptions {
     maxRssBytes?: number
   }
   turnMs?: number
+  longLivedMs?: number
   /** Name of each partition, and the share of the limit that is kept for it, 0–1. */
   partitions?: Readonly<Record<string, number>>
   priority?: (request: FastifyRequest) => Priority | undefined
@@ -142,7 +143,11 @@ export const optionsSchema: Type.TObject = Type.Object(
     guards: Type.Optional(guardsSchema),
     turnMs: milliseconds(
       'handlers run so long one after the other before newcomers are looked at',
-      5
+      2
+    ),
+    longLivedMs: milliseconds(
+      'an answer that goes on for longer, or an upgraded connection, gives its place back',
+      10_000
     ),
     partitions: Type.Optional(
       Type.Record(Type.String(), Type.Number({ exclusiveMinimum: 0, maximum: 1 }), {

@@ -19,6 +19,7 @@ export interface Shown {
   readonly limit: number
   readonly inFlight: number
   readonly waiting: number
+  readonly longLived: number
   readonly saturationRatio: number
   readonly pressure: number
 }
@@ -89,6 +90,11 @@ export function declareGauges(vitals: Vitals, shown: Shown): void {
   gauge('overload_limit', 'How many requests are let in at once', () => shown.limit)
   gauge('overload_in_flight', 'Requests that were let in and are not done', () => shown.inFlight)
   gauge('overload_queued', 'Requests that wait to be let in', () => shown.waiting)
+  gauge(
+    'overload_long_lived',
+    'Streams and upgraded connections that gave their place back and are not done',
+    () => shown.longLived
+  )
   gauge(
     'overload_guard_pressure_ratio',
     'How much the guards shed: 1 is all of priority low, 2 normal too, 3 high too',

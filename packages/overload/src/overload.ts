@@ -104,7 +104,9 @@ export class Overload implements Doorkeeper, Shown {
   /** Call ten times a second. */
   look(): void {
     const { loop, guards, saturation, metrics } = this.#parts
-    loop.look(this.#now())
+    const nowMs = this.#now()
+    loop.look(nowMs)
+    this.#admission.giveBackLongLived(nowMs)
     guards.look()
     const isTurningAway = metrics.turnedAway > this.#turnedAwayBefore
     this.#turnedAwayBefore = metrics.turnedAway
@@ -128,6 +130,10 @@ export class Overload implements Doorkeeper, Shown {
     return this.#admission.waiting
   }
 
+  get longLived(): number {
+    return this.#admission.longLived
+  }
+
   get saturationRatio(): number {
     return this.#parts.saturation.ratio
   }
@@ -141,7 +147,6 @@ export class Overload implements Doorkeeper, Shown {
     this.#metrics.admitted(entrant.rank)
     if (!hadRoom) this.#metrics.count(entrant.rank, 'would_refuse')
     entrant.letIn()
-    this.#admission.paused(this.#now())
   }
 
   #isShed(entrant: RequestEntrant): boolean {

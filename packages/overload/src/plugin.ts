@@ -87,14 +87,23 @@ function makeOverload(
   const now = (): number => performance.now()
   const limit = new GradientLimit(limitOptions(options), now())
   const loop = new LoopWatch(LOOK_EVERY_MS, now())
+  let sweep: NodeJS.Timeout | undefined
   const admission = new Admission(
-    { ...options.queue, maxQueueLength: options.queue.maxLength, turnMs: options.turnMs },
+    {
+      ...options.queue,
+      maxQueueLength: options.queue.maxLength,
+      turnMs: options.turnMs,
+      longLivedMs: options.longLivedMs
+    },
     {
       limit,
       partitions: [...partitions.values()],
       now,
       soon: (callback) => void setImmediate(callback),
-      later: (callback, ms) => void setTimeout(callback, ms).unref()
+      later(callback, ms) {
+        sweep = setTimeout(callback, ms)
+        sweep.unref()
+      }
     }
   )
   const overload = new Overload({
@@ -110,7 +119,10 @@ function makeOverload(
   })
   const timer = setInterval(() => overload.look(), LOOK_EVERY_MS)
   timer.unref()
-  app.addHook('onClose', async () => clearInterval(timer))
+  app.addHook('onClose', async () => {
+    clearInterval(timer)
+    clearTimeout(sweep)
+  })
   return overload
 }
 

@@ -13,7 +13,7 @@ const SPREAD = 3
 const MOST_BODY_BYTES = 16_384
 
 interface Answer {
-  readonly headers: readonly string[]
+  readonly headers: string[]
   readonly body: string
 }
 
@@ -40,10 +40,9 @@ export class Refusals {
     const set = Object.entries(reply.getHeaders())
     reply.hijack()
     if (raw.headersSent || raw.destroyed) return
-    for (const [name, value] of set) raw.setHeader(name, value as string)
-    for (let i = 0; i < headers.length; i += 2) raw.setHeader(headers[i]!, headers[i + 1]!)
+    for (const [name, value] of set) if (value !== undefined) raw.setHeader(name, value)
     if (hasMuchBody(request)) raw.setHeader('connection', 'close')
-    raw.statusCode = 503
+    raw.writeHead(503, headers)
     raw.end(body)
   }
 }

@@ -57,8 +57,8 @@ export class RequestEntrant extends Entrant {
     raw.on('close', onEnd)
     // responses of inject finish and never close
     if (raw.isLightMyRequest === true) raw.on('finish', onEnd)
-    // neither have those a socket of their own that wait behind others on it, nor those it was
-    // taken from
+    // one that waits behind others on its connection has no socket of its own yet to tell it of its
+    // end, and one whose connection was taken over has none any more
     else if (raw.socket === null || this.isUpgrade) {
       this.request.raw.socket.once('close', () => this.end())
     }
@@ -67,6 +67,10 @@ export class RequestEntrant extends Entrant {
   get isUpgrade(): boolean {
     // Node sets it on every request; its types don't know it
     return (this.request.raw as IncomingMessage & { upgrade?: boolean }).upgrade === true
+  }
+
+  override get isAnswering(): boolean {
+    return this.reply.raw.headersSent || this.isUpgrade
   }
 
   end(): void {

@@ -1,5 +1,7 @@
 /** Who works on and on leaves less than this between one piece of work and the next. */
 const GAP_MS = 0.25
+/** Turning a request away costs a fair part of this, so holding back those that cost less is no gain. */
+const WORTH_MS = 0.1
 
 /**
  * For how long requests have been worked on one right after the other, so that the event loop saw
@@ -7,17 +9,29 @@ const GAP_MS = 0.25
  * are in flight tells nothing of them, but those that wait in the sockets meanwhile notice.
  */
 export class Turn {
+  readonly #mostMs: number
   #sinceMs = -Infinity
   #untilMs = -Infinity
+  #begun = 0
 
-  /**
-   * Work begins.
-   * @returns milliseconds since work began without a break
-   */
-  begin(nowMs: number): number {
-    if (nowMs - this.#untilMs > GAP_MS) this.#sinceMs = nowMs
-    this.#untilMs = nowMs
-    return nowMs - this.#sinceMs
+  /** @param mostMs work should not go on for longer */
+  constructor(mostMs: number) {
+    this.#mostMs = mostMs
+  }
+
+  /** Whether work has gone on for too long, by requests that are worth holding back. */
+  isOver(nowMs: number): boolean {
+    if (nowMs - this.#untilMs > GAP_MS) {
+      this.#sinceMs = nowMs
+      this.#begun = 0
+    }
+    const goneOnMs = nowMs - this.#sinceMs
+    return goneOnMs >= this.#mostMs && goneOnMs >= this.#begun * WORTH_MS
+  }
+
+  /** A request is let in. */
+  begin(): void {
+    this.#begun++
   }
 
   /** Work was done until now. */

@@ -9,6 +9,7 @@ const schema = Type.Object({
   limit: Type.Integer(),
   in_flight: Type.Integer(),
   queued: Type.Integer(),
+  long_lived: Type.Integer(),
   saturation_ratio: Type.Number(),
   latency_ms: Type.Number({ description: 'mean of the last window; 0 while there was none' }),
   baseline_latency_ms: Type.Number({ description: 'mean without queueing; 0 while unknown' }),
@@ -69,12 +70,13 @@ export function overloadView(
   }
 }
 
-function standing({ parts, inFlight, waiting, saturationRatio }: Overload): object {
+function standing({ parts, inFlight, waiting, longLived, saturationRatio }: Overload): object {
   const { limit, admission, guards, loop, isDryRun } = parts
   return {
     limit: limit.limit,
     in_flight: inFlight,
     queued: waiting,
+    long_lived: longLived,
     saturation_ratio: saturationRatio,
     latency_ms: limit.latencyMs,
     baseline_latency_ms: limit.baselineMs,

@@ -1,29 +1,7 @@
 import type { Entrant } from './entrant.ts'
+import { Lane } from './lane.ts'
 import { LOWEST, PRIORITIES } from './priority.ts'
 import type { Rank } from './priority.ts'
-
-/** Entrants of one priority in the order in which they came. Constant time for everything. */
-class Lane {
-  oldest: Entrant | undefined
-  newest: Entrant | undefined
-
-  add(entrant: Entrant): void {
-    entrant.older = this.newest
-    if (this.newest === undefined) this.oldest = entrant
-    else this.newest.newer = entrant
-    this.newest = entrant
-  }
-
-  remove(entrant: Entrant): void {
-    const { older, newer } = entrant
-    if (older === undefined) this.oldest = newer
-    else older.newer = newer
-    if (newer === undefined) this.newest = older
-    else newer.older = older
-    entrant.older = undefined
-    entrant.newer = undefined
-  }
-}
 
 /** Those who wait, by priority. */
 export class WaitQueue {
