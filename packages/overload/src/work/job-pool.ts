@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks'
 import { Alarm } from './alarm.ts'
 import { DeadlineHeap } from './deadline-heap.ts'
 import { WorkDeadlineError, WorkPoolClosedError, WorkQueueFullError } from './errors.ts'
@@ -96,8 +95,7 @@ export class JobPool {
       this.#reject(job)
       return false
     }
-    // it will be called from the end of somebody else's job
-    job.work = AsyncResource.bind(job.work)
+    job.keepContext()
     job.place = 'queue'
     this.#queue.add(job)
     return true
@@ -138,7 +136,7 @@ export class JobPool {
       this.#leaveQueue(job, 'none')
     }
     job.fail(result, reason)
-    job.controller.abort(reason)
+    job.late.abort(reason)
   }
 
   #leaveQueue(job: Job, place: 'work' | 'none'): void {
@@ -154,7 +152,7 @@ export class JobPool {
 
   async #run(job: Job, startedMs: number): Promise<void> {
     try {
-      job.succeed(await job.work({ signal: job.controller.signal }))
+      job.succeed(await job.call())
     } catch (error) {
       job.fail('error', error)
     }

@@ -1,4 +1,6 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { Due } from './deadline-heap.ts'
+import { LateSignal } from './late-signal.ts'
 import type { Linked } from './linked-list.ts'
 import type { Queued } from './priority-queue.ts'
 import type { JobFunction, WorkResult } from './work-types.ts'
@@ -41,8 +43,10 @@ export class Job implements Queued, Due {
   readonly deadlineMs: number | undefined
   readonly meter: WorkMeter
   readonly caller: Caller
-  readonly controller: AbortController = new AbortController()
-  work: JobFunction<unknown>
+  /** What the work is handed, and told by. */
+  readonly late: LateSignal = new LateSignal()
+  readonly #work: JobFunction<unknown>
+  #context: AsyncResource | undefined = undefined
   place: 'none' | 'queue' | 'work' = 'none'
   /** Whether the caller has an answer. The work may still go on. */
   isTold = false
@@ -52,12 +56,24 @@ export class Job implements Queued, Due {
   constructor(request: JobRequest<unknown>, meter: WorkMeter, caller: Caller, nowMs: number) {
     this.name = request.name
     this.rank = request.rank
-    this.work = request.work
+    this.#work = request.work
     this.deadlineMs = request.deadlineMs
     this.queuedMs = nowMs
     this.dueMs = nowMs + (request.deadlineMs ?? Infinity)
     this.meter = meter
     this.caller = caller
+  }
+
+  /** Keeps the context of who submitted it: the end of somebody else's job will call it. */
+  keepContext(): void {
+    this.#context = new AsyncResource('WorkJob', { requireManualDestroy: true })
+  }
+
+  /** Does the work. */
+  call(): unknown {
+    return this.#context === undefined
+      ? this.#work(this.late)
+      : this.#context.runInAsyncScope(this.#work, undefined, this.late)
   }
 
   /** Calls back when the caller gives up. */
