@@ -1,6 +1,7 @@
 import type { RequestRecord } from '@fastify-vitals/metrics'
 import { Attempt } from './attempt.ts'
 import type { Blame } from './blame.ts'
+import { CallBudget } from './call-budget.ts'
 import { callOf, checkCall, dropBody } from './call.ts'
 import type { Call } from './call.ts'
 import type { CallOptions, ClientResponse, HttpClient } from './call-types.ts'
@@ -14,7 +15,6 @@ import { HEDGING_DEFAULTS, RETRY_DEFAULTS } from './options.ts'
 import type { ResolvedClientOptions, ResolvedHedging } from './options.ts'
 import type { Origins } from './origins.ts'
 import { Hedge } from './policies/hedge.ts'
-import { RetryBudget } from './policies/retry-budget.ts'
 import { IDEMPOTENT_METHODS } from './policies/retry-policy.ts'
 import { RetryPlan } from './retry-plan.ts'
 
@@ -40,7 +40,7 @@ export class Client implements HttpClient {
   readonly options: ResolvedClientOptions
   readonly origins: Origins
   readonly #parts: ClientParts
-  readonly #budget: RetryBudget
+  readonly #budget: CallBudget
   readonly #retries: RetryPlan | undefined
   #hedge: Hedge | undefined
   readonly #lifetimes = new Set<Lifetime>()
@@ -53,7 +53,7 @@ export class Client implements HttpClient {
     this.options = options
     this.origins = origins
     this.#parts = parts
-    this.#budget = new RetryBudget(options.retryBudget)
+    this.#budget = new CallBudget(options.retryBudget)
     const { retry } = options
     if (retry !== false) this.#retries = new RetryPlan(retry, parts.random)
     this.#onAttemptEnd = (attempt, blame) => {

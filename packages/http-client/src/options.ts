@@ -271,7 +271,8 @@ const policies = {
             minimum: 0,
             maximum: 1000,
             default: 0.1,
-            description: 'retries a second allowed besides, so that clients with few calls get some'
+            description:
+              'retries a second allowed in any case, so that clients with few calls get some'
           })
         )
       },

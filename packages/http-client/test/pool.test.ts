@@ -26,6 +26,11 @@ interface Pool {
   readonly breaker: string | null
 }
 
+interface Counted {
+  readonly count: number
+  readonly parts: { readonly outbound?: number; readonly outbound_queue?: number }
+}
+
 function poolOf(app: FastifyInstance): Pool {
   return (app.vitals.views.get('pools')!.read() as { pools: Pool[] }).pools[0]!
 }
@@ -303,14 +308,7 @@ t.test('calls are counted on the request they are made for, and never on another
     return { count: record.outboundCount, parts }
   })
   const answers = await Promise.all(
-    Array.from(
-      { length: 100 },
-      async (_, i) =>
-        (await app.inject(`/${i % 4}`)).json() as {
-          count: number
-          parts: { outbound?: number; outbound_queue?: number }
-        }
-    )
+    Array.from({ length: 100 }, async (_, i) => (await app.inject(`/${i % 4}`)).json<Counted>())
   )
   for (const [i, { count, parts }] of answers.entries()) {
     t.equal(count, i % 4)
