@@ -4,7 +4,7 @@ import { Lane } from './lane.ts'
 import type { Partition } from './partition.ts'
 import { LOWEST } from './priority.ts'
 import { Stress } from './stress.ts'
-import { Turn } from './turn.ts'
+import { Turn, WORTH_MS } from './turn.ts'
 
 export interface AdmissionOptions {
   readonly maxQueueLength: number
@@ -76,6 +76,13 @@ export class Admission {
     return hadRoom
   }
 
+  /** The handler of one that got in at once has returned, or waits for something. */
+  handled(): void {
+    const { latencyMs } = this.#limit
+    // those that take so little are not held back by turns, so when they end need not be known
+    if (latencyMs === 0 || latencyMs >= WORTH_MS) this.#turn.worked(this.#parts.now())
+  }
+
   /**
    * Lets it wait, until `proceed` or `refuse` of it is called.
    * @returns false when there is no place for it
@@ -106,7 +113,7 @@ export class Admission {
    * @param isSample whether its time tells something about the limit
    */
   leave(entrant: Entrant, isSample: boolean, nowMs: number): void {
-    this.#turn.end(nowMs)
+    this.#turn.see(nowMs)
     if (!entrant.isInside) {
       this.longLived--
       return
@@ -174,7 +181,7 @@ export class Admission {
       nowMs = now()
       entrant = nowMs - startMs < this.#options.turnMs ? this.#take() : undefined
     }
-    this.#turn.end(nowMs)
+    this.#turn.worked(nowMs)
     this.stress.look(this.waiting === 0, nowMs)
     this.#refuseLate(nowMs, this.#longestWaitMs, 1)
     if (this.waiting > 0 && this.#parts.partitions.some((each) => this.#canTakeFrom(each))) {

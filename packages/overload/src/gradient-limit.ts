@@ -20,8 +20,11 @@ const SMOOTHING = 0.5
 const LEAST_GRADIENT = 0.5
 /** A probe goes on halving the limit as long as that takes so much off the latency. */
 const WORTH_HALVING = 0.85
-/** A probe out of turn, because shrinking does not help, comes at most so often. */
-const LEAST_PROBE_GAP_MS = 2000
+/** The second probe comes after so long, each later one after twice the time. */
+const FIRST_PROBE_GAP_MS = 1000
+
+/** No clock is finer, and 0 stands for unknown. */
+const LEAST_LATENCY_MS = 0.001
 
 /** Halving the limit step by step until that makes nothing quicker. */
 interface Probe {
@@ -54,12 +57,14 @@ export class GradientLimit {
   #whole: number
   #probe: Probe | undefined
   #probedMs = -Infinity
+  #probeGapMs = 0
   #limitAtProbe = 0
   #startedMs: number
   #sumMs = 0
   #count = 0
   #mostInFlight = 0
   #isHeldBack = false
+  #wasHeldBack = false
 
   constructor(options: GradientOptions, nowMs: number) {
     this.#options = options
@@ -96,7 +101,7 @@ export class GradientLimit {
   }
 
   #closeIfLongEnough(nowMs: number): void {
-    const meanMs = this.#sumMs / this.#count
+    const meanMs = Math.max(LEAST_LATENCY_MS, this.#sumMs / this.#count)
     const neededMs = Math.max(this.#options.windowMs, LATENCIES_A_WINDOW * meanMs)
     if (nowMs - this.#startedMs < neededMs) return
     this.latencyMs = meanMs
@@ -106,12 +111,13 @@ export class GradientLimit {
     this.#sumMs = 0
     this.#count = 0
     this.#mostInFlight = 0
+    this.#wasHeldBack = this.#isHeldBack
     this.#isHeldBack = false
   }
 
   #judge(meanMs: number, nowMs: number): void {
     if (this.baselineMs === 0 || meanMs < this.baselineMs) this.baselineMs = meanMs
-    if (this.#isHeldBack && this.#isProbeDue(nowMs)) return this.#startProbing(meanMs, nowMs)
+    if (this.#isProbeDue(nowMs)) return this.#startProbing(meanMs, nowMs)
     // what is not reached says nothing about itself
     if (this.#mostInFlight < this.#limit / 2) return
     const ideal = (this.#options.tolerance * this.baselineMs) / meanMs
@@ -121,17 +127,27 @@ export class GradientLimit {
   }
 
   #isProbeDue(nowMs: number): boolean {
+    // in the first such window latency is still rising
+    if (!this.#isHeldBack || !this.#wasHeldBack) return false
     const sinceMs = nowMs - this.#probedMs
-    if (sinceMs >= this.#options.probeIntervalMs) return true
+    if (sinceMs >= this.#options.probeIntervalMs) this.#probeGapMs = 0
     const hasShrunk = this.#limit <= this.#limitAtProbe / 2
-    return hasShrunk && sinceMs >= LEAST_PROBE_GAP_MS
+    return sinceMs >= (hasShrunk ? FIRST_PROBE_GAP_MS : this.#probeGapMs)
+  }
+
+  #probed(baselineMs: number, nowMs: number): void {
+    this.baselineMs = baselineMs
+    this.#probedMs = nowMs
+    this.#probeGapMs = Math.min(
+      this.#options.probeIntervalMs,
+      Math.max(FIRST_PROBE_GAP_MS, 2 * this.#probeGapMs)
+    )
   }
 
   #startProbing(meanMs: number, nowMs: number): void {
     if (this.#limit / 2 < this.#options.minLimit) {
       // so few can't be made fewer: this is as quick as it gets
-      this.baselineMs = meanMs
-      this.#probedMs = nowMs
+      this.#probed(meanMs, nowMs)
       return
     }
     this.#probe = { limitBefore: this.#limit, latencyMs: meanMs, limit: this.#limit }
@@ -147,8 +163,7 @@ export class GradientLimit {
       return
     }
     this.#probe = undefined
-    this.#probedMs = nowMs
-    this.baselineMs = Math.min(meanMs, probe.latencyMs)
+    this.#probed(Math.min(meanMs, probe.latencyMs), nowMs)
     // the last limit that was seen to be without queueing, and the room it is allowed
     this.#setLimit(Math.min(probe.limitBefore, probe.limit * this.#options.tolerance))
     this.#limitAtProbe = this.#limit

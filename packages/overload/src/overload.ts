@@ -147,6 +147,7 @@ export class Overload implements Doorkeeper, Shown {
     this.#metrics.admitted(entrant.rank)
     if (!hadRoom) this.#metrics.count(entrant.rank, 'would_refuse')
     entrant.letIn()
+    this.#admission.handled()
   }
 
   #isShed(entrant: RequestEntrant): boolean {

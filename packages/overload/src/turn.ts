@@ -1,7 +1,7 @@
 /** Who works on and on leaves less than this between one piece of work and the next. */
 const GAP_MS = 0.25
 /** Turning a request away costs a fair part of this, so holding back those that cost less is no gain. */
-const WORTH_MS = 0.1
+export const WORTH_MS = 0.1
 
 /**
  * For how long requests have been worked on one right after the other, so that the event loop saw
@@ -21,10 +21,7 @@ export class Turn {
 
   /** Whether work has gone on for too long, by requests that are worth holding back. */
   isOver(nowMs: number): boolean {
-    if (nowMs - this.#untilMs > GAP_MS) {
-      this.#sinceMs = nowMs
-      this.#begun = 0
-    }
+    this.see(nowMs)
     const goneOnMs = nowMs - this.#sinceMs
     return goneOnMs >= this.#mostMs && goneOnMs >= this.#begun * WORTH_MS
   }
@@ -34,8 +31,17 @@ export class Turn {
     this.#begun++
   }
 
-  /** Work was done until now. */
-  end(nowMs: number): void {
+  /** What began when we looked last has worked all the time until now. */
+  worked(nowMs: number): void {
+    this.#untilMs = nowMs
+  }
+
+  /** Something happens now; whether there was work since we looked last is not known. */
+  see(nowMs: number): void {
+    if (nowMs - this.#untilMs > GAP_MS) {
+      this.#sinceMs = nowMs
+      this.#begun = 0
+    }
     this.#untilMs = nowMs
   }
 }
