@@ -19,10 +19,10 @@ export function whyOpen(
   }
   const { calls, failures, slowCalls } = window
   if (calls < thresholds.minimumCalls) return undefined
-  if (failures > 0 && failures * 100 >= thresholds.failureThresholdPercentage * calls) {
+  if (failures * 100 >= thresholds.failureThresholdPercentage * calls) {
     return `${failures} of ${calls} calls failed`
   }
-  if (slowCalls > 0 && slowCalls * 100 >= thresholds.slowCallThresholdPercentage * calls) {
+  if (slowCalls * 100 >= thresholds.slowCallThresholdPercentage * calls) {
     return `${slowCalls} of ${calls} calls were slow`
   }
   return undefined

@@ -137,6 +137,13 @@ t.test('probes are judged as soon as the end is certain, and never later', async
   )
 })
 
+t.test('a success ratio is not raised by its last binary digit', async (t) => {
+  // 20 * 0.55 is a little more than 11 to a computer
+  const trial = new Trial(20, 0.55)
+  for (let i = 0; i < 10; i++) t.equal(trial.judge(true), undefined)
+  t.equal(trial.judge(true), 'passed')
+})
+
 t.test('no more probes begin than are wanted; one that showed nothing is given back', async (t) => {
   const trial = new Trial(2, 1)
   trial.begin()
