@@ -85,7 +85,7 @@ export class Compressor {
     const startMs = now()
     let compressed: Buffer
     try {
-      compressed = encoder.compressSync(body)
+      compressed = encoder.compressSync(body, bytes)
     } catch (error) {
       return done(error as Error, undefined)
     }
@@ -98,7 +98,7 @@ export class Compressor {
     const { now } = this.#parts
     const startMs = now()
     this.#pending++
-    encoder.compress(body, (error, compressed) => {
+    encoder.compress(body, bytes, (error, compressed) => {
       this.#pending--
       if (error !== null) return done(error, undefined)
       encoder.cost.observeWaiting(bytes, now() - startMs)

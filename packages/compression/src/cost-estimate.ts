@@ -1,13 +1,12 @@
 const SIZE_CLASSES = 32
-const SMOOTHING = 0.2
-/** A call that took so many times longer than expected was interrupted: it counts as so much. */
-const HIGHEST_SURPRISE = 4
-const TOWARDS_LOWER = 0.25
-const DRIFT = 0.02
+const STEP = 0.05
+const SMALL_STEP = 0.005
 
 /**
  * Processor time of compressing, by size: learnt from what calls took, as nanoseconds a byte for each
- * power of two of sizes. Space: 256 bytes.
+ * power of two of sizes. Every call moves an estimate by a small step up or down, however far off it
+ * was: so the estimate is a quantile, and calls that something interrupted don't pull it along.
+ * Space: 256 bytes.
  */
 export class CostEstimate {
   readonly #nsPerByte: Float64Array
@@ -22,24 +21,21 @@ export class CostEstimate {
     return (bytes * this.#nsPerByte[classOf(bytes)]!) / 1e6
   }
 
-  /** Notes a call on this thread: what passed is what it cost, but for interruptions. */
+  /** Notes a call on this thread: half of them take longer than the estimate, half less. */
   observe(bytes: number, ms: number): void {
-    const at = classOf(bytes)
-    const known = this.#nsPerByte[at]!
-    const seen = Math.min((ms * 1e6) / bytes, known * HIGHEST_SURPRISE)
-    this.#nsPerByte[at] = known + (seen - known) * SMOOTHING
+    this.#move(bytes, ms > this.expectedMs(bytes) ? STEP : -STEP)
   }
 
   /**
    * Notes a call in the thread pool. What passed there is the cost plus waiting for a thread and for
-   * the event loop, so the estimate follows the quickest calls: down at once, up slowly.
+   * the event loop, so the estimate is what the quickest tenth takes.
    */
   observeWaiting(bytes: number, ms: number): void {
-    const at = classOf(bytes)
-    const known = this.#nsPerByte[at]!
-    const seen = (ms * 1e6) / bytes
-    this.#nsPerByte[at] =
-      seen < known ? known + (seen - known) * TOWARDS_LOWER : Math.min(seen, known * (1 + DRIFT))
+    this.#move(bytes, ms > this.expectedMs(bytes) ? SMALL_STEP : -STEP)
+  }
+
+  #move(bytes: number, step: number): void {
+    this.#nsPerByte[classOf(bytes)]! *= 1 + step
   }
 }
 

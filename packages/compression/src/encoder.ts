@@ -8,26 +8,40 @@ export class Encoder {
   readonly level: number
   readonly cost: CostEstimate
   readonly #codec: Codec
-  readonly #settings: object
+  /** By the number of bits of a body's length. */
+  readonly #settings: readonly object[]
+  readonly #streamSettings: object
 
   constructor(codec: Codec, level: number) {
     this.encoding = codec.encoding
     this.level = level
     this.cost = new CostEstimate(guessOf(codec, level))
     this.#codec = codec
-    this.#settings = codec.settings(level)
+    this.#settings = Array.from({ length: 33 }, (_, bits) =>
+      codec.settings(level, Math.max(0, 2 ** bits - 1))
+    )
+    this.#streamSettings = codec.settings(level, undefined)
   }
 
-  compressSync(body: string | Buffer): Buffer {
-    return this.#codec.compressSync(body, this.#settings)
+  /** @param bytes length of the body in bytes */
+  compressSync(body: string | Buffer, bytes: number): Buffer {
+    return this.#codec.compressSync(body, this.#settingsFor(bytes))
   }
 
-  compress(body: string | Buffer, done: (error: Error | null, result: Buffer) => void): void {
-    this.#codec.compress(body, this.#settings, done)
+  compress(
+    body: string | Buffer,
+    bytes: number,
+    done: (error: Error | null, result: Buffer) => void
+  ): void {
+    this.#codec.compress(body, this.#settingsFor(bytes), done)
   }
 
   stream(): ZipStream {
-    return this.#codec.compressStream(this.#settings)
+    return this.#codec.compressStream(this.#streamSettings)
+  }
+
+  #settingsFor(bytes: number): object {
+    return this.#settings[32 - Math.clz32(bytes)]!
   }
 }
 
