@@ -14,7 +14,8 @@ const calls = Number(callsText)
 const OPTIONS: Readonly<Partial<Record<ClientWay, ClientPolicyOptions>>> = {
   vitals: {},
   'vitals, no breaker, no retry': { breaker: false, retry: false },
-  'vitals, hedging': { hedge: { delayMs: 'p95' } }
+  // so late that none is sent: what it costs to be ready
+  'vitals, hedging armed': { hedge: { delayMs: 10_000 } }
 }
 
 const app = Fastify()

@@ -9,14 +9,14 @@ export type ClientWay =
   | 'undici Pool again (control)'
   | 'vitals'
   | 'vitals, no breaker, no retry'
-  | 'vitals, hedging'
+  | 'vitals, hedging armed'
 
 export const CLIENT_WAYS: readonly ClientWay[] = [
   'undici Pool',
   'vitals',
   'vitals, no breaker, no retry',
   'undici Pool again (control)',
-  'vitals, hedging'
+  'vitals, hedging armed'
 ]
 
 /** Calls under way at once, and connections. */

@@ -30,6 +30,8 @@ export class RetryPlan {
 
   /** @returns milliseconds to wait before the next attempt; `undefined` when there must be none */
   waitMs(call: Call, { response, error }: RoundOutcome, nowMs: number): number | undefined {
+    // nearly all answers end here
+    if (response !== undefined && !this.#rules.statuses.has(response.status)) return undefined
     const askedMs = response === undefined ? 0 : pauseAskedFor(response)
     if (askedMs > this.#options.maxRetryAfterMs) return undefined
     const waitMs = askedMs + fullJitter(call.attempts, this.#options, this.#random)

@@ -1,8 +1,13 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { ManualClock, eventually, pluginProblems } from '@fastify-vitals/testing'
+import { ManualClock, eventually, pluginProblems, skipOrFail } from '@fastify-vitals/testing'
 import fc from 'fast-check'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
@@ -459,6 +464,31 @@ t.test('the SSRF guard refuses what is not public, by address and by name', asyn
       origin
     )
   }
+})
+
+t.test('TLS: an authority of our own is believed when it is given, and only then', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'tls-'))
+  t.teardown(async () => await rm(directory, { recursive: true }))
+  const [key, cert] = [join(directory, 'key.pem'), join(directory, 'cert.pem')]
+  const request = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert]
+  const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+  const { status } = spawnSync('openssl', [...request, ...names])
+  if (status !== 0) return skipOrFail(t, 'openssl is not installed')
+  const [keyText, ca] = [await readFile(key, 'utf8'), await readFile(cert, 'utf8')]
+  const server = createTlsServer({ key: keyText, cert: ca }, (_request, response) => {
+    response.end('secret')
+  }).listen(0, 'localhost')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const up = { origin: `https://localhost:${(server.address() as AddressInfo).port}` }
+  const strangers = await appWith(t, up)
+  await t.rejects(strangers.httpClient('up').request({ path: '/' }), {
+    code: 'VITALS_UPSTREAM_UNREACHABLE',
+    cause: { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' }
+  })
+  t.equal(metric(strangers, 'http_client_retries_total'), 0, 'which no retry would change')
+  const friends = await appWith(t, up, { tls: { ca } })
+  t.equal(await (await friends.httpClient('up').request({ path: '/' })).body.text(), 'secret')
 })
 
 t.test('clients are declared once and found by name', async (t) => {
