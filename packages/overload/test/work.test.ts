@@ -531,6 +531,27 @@ t.test('the view shows pools and names as its schema says', async (t) => {
   })
 })
 
+t.test('jobs that were refused or late are a finding, by name', async (t) => {
+  const app = await appWith(t, { maxConcurrent: 1, maxQueue: 1 })
+  const inspect = (): unknown =>
+    app.vitals.detectors.get('work_not_done')!.inspect(app.vitals.history.window(60))
+  t.strictSame(inspect(), [])
+  const held = handmade()
+  const holding = app.work.submit('holding', 'low', () => held.promise)
+  const nothing = (): void => {}
+  let lateError: unknown
+  app.work.submit('late', 'low', nothing, { deadlineMs: 1 }).catch((error) => (lateError = error))
+  await t.rejects(app.work.submit('refused', 'low', nothing))
+  // its timer alone keeps no process alive
+  await eventually(() => lateError !== undefined)
+  t.match(inspect(), [
+    { severity: 'high', evidence: { name: 'late', rejected: 0, late: 1 } },
+    { severity: 'high', evidence: { name: 'refused', rejected: 1, late: 0 } }
+  ])
+  held.resolve()
+  await holding
+})
+
 t.test('apps share nothing, scopes beside each other share the pool', async (t) => {
   const [one, other] = [await appWith(t), await appWith(t)]
   await one.work.submit('a', 'low', () => {})
@@ -721,9 +742,9 @@ t.test('a thread with nothing to do ends by itself', async (t) => {
 t.test('after close no thread is alive, not even one that hangs', async (t) => {
   const app = await threadedApp(t, { drainMs: 50 })
   const flag = sharedFlag()
+  await app.work.run('echo')
   const results = Promise.allSettled([
     app.work.run('spin', flag),
-    app.work.run('echo', 1),
     app.work.submit('hanging', 'low', () => new Promise(() => {}))
   ])
   await eventually(() => Atomics.load(flag, 1) === 1)
@@ -732,7 +753,6 @@ t.test('after close no thread is alive, not even one that hangs', async (t) => {
   t.notOk(process.getActiveResourcesInfo().some((type) => /worker|messageport/i.test(type)))
   t.match(await results, [
     { reason: { code: 'VITALS_WORK_POOL_CLOSED' } },
-    { value: { payload: 1 } },
     { reason: { code: 'VITALS_WORK_POOL_CLOSED' } }
   ])
   await t.rejects(app.work.run('echo'), { code: 'VITALS_WORK_POOL_CLOSED' })

@@ -1,6 +1,7 @@
 import { VitalsDeclarationError } from '@fastify-vitals/metrics'
 import type { Vitals } from '@fastify-vitals/metrics'
 import type { FastifyInstance } from 'fastify'
+import { workDetector } from './detector.ts'
 import { declaredTasks } from './options.ts'
 import type { ResolvedWorkOptions } from './options.ts'
 import { workView } from './view.ts'
@@ -39,17 +40,29 @@ export function addWork(app: FastifyInstance, vitals: Vitals, options: ResolvedW
 function deskOf(app: FastifyInstance, vitals: Vitals, options: ResolvedWorkOptions): WorkDesk {
   const tasks = declaredTasks(NAME, options.threads)
   const metrics = new WorkMetrics(vitals, options.maxNames)
+  let isLogged = false
   const desk = new WorkDesk(options, {
     now: () => performance.now(),
     meterOf: metrics.meterOf,
     tasks,
     onThreadFault(error) {
       metrics.threadFailed()
-      app.log.warn({ err: error }, `${NAME}: an error in a worker thread that belongs to no task`)
+      if (isLogged) return
+      isLogged = true
+      app.log.warn(
+        { err: error },
+        `${NAME}: an error in a worker thread that belongs to no task; this is logged once`
+      )
     }
   })
   showFigures(vitals, () => desk.figures)
   vitals.views.add(workView(() => desk.figures, metrics.meters))
+  vitals.detectors.add(
+    workDetector(
+      () => desk.figures,
+      () => metrics.meters.keys()
+    )
+  )
   app.addHook('onClose', async () => await desk.close())
   DESKS.set(vitals, desk)
   return desk

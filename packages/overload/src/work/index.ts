@@ -12,13 +12,14 @@ export {
   WorkQueueFullError,
   WorkThreadError
 } from './errors.ts'
-export { PRIORITIES, WORK_RESULTS } from './work-types.ts'
+export { PRIORITIES } from '../priority.ts'
+export type { Priority } from '../priority.ts'
+export { WORK_RESULTS } from './work-types.ts'
 export type {
   JobContext,
   JobFunction,
   JobOptions,
   PoolFigures,
-  Priority,
   TaskOptions,
   TransferItem,
   Work,

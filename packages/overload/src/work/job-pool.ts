@@ -1,3 +1,4 @@
+import { PRIORITIES } from '../priority.ts'
 import { Alarm } from './alarm.ts'
 import { DeadlineHeap } from './deadline-heap.ts'
 import { WorkDeadlineError, WorkPoolClosedError, WorkQueueFullError } from './errors.ts'
@@ -5,7 +6,6 @@ import { Job } from './job.ts'
 import type { JobRequest, WorkMeter } from './job.ts'
 import { PriorityQueue } from './priority-queue.ts'
 import { RunTimes } from './run-times.ts'
-import { PRIORITIES } from './work-types.ts'
 import type { PoolFigures, WorkResult } from './work-types.ts'
 
 export interface PoolLimits {

@@ -1,14 +1,14 @@
 import { VitalsOptionError } from '@fastify-vitals/metrics'
+import { PRIORITIES, rankOf } from '../priority.ts'
+import type { Priority, Rank } from '../priority.ts'
 import { JobPool } from './job-pool.ts'
 import type { PoolParts } from './job-pool.ts'
 import { threadsAllowed } from './options.ts'
 import type { DeclaredTask, ResolvedWorkOptions } from './options.ts'
-import { PRIORITIES } from './work-types.ts'
 import type {
   JobFunction,
   JobOptions,
   PoolFigures,
-  Priority,
   TaskOptions,
   Work,
   WorkFigures
@@ -68,7 +68,7 @@ export class WorkDesk implements Work {
     }
     return await this.#jobs.submit({
       name,
-      rank: rankOf('work.submit', priority),
+      rank: checkedRank('work.submit', priority),
       work: job,
       signal: options.signal,
       deadlineMs: this.#deadlineOf('work.submit', options)
@@ -89,7 +89,7 @@ export class WorkDesk implements Work {
     const { transfer = [], priority = 'normal' } = options
     return (await this.#tasks.submit({
       name: task,
-      rank: rankOf('work.run', priority),
+      rank: checkedRank('work.run', priority),
       work: async ({ signal }) =>
         await this.#threads.run({ task, ...declared, payload, transfer, signal }),
       signal: options.signal,
@@ -112,9 +112,9 @@ export class WorkDesk implements Work {
   }
 }
 
-function rankOf(method: string, priority: Priority): number {
-  const rank = PRIORITIES.indexOf(priority)
-  if (rank !== -1) return rank
+function checkedRank(method: string, priority: Priority): Rank {
+  const rank = rankOf(priority)
+  if (rank !== undefined) return rank
   const problem = `must be one of ${PRIORITIES.join(', ')}, got "${priority}"`
   throw new VitalsOptionError(method, 'priority', problem)
 }

@@ -1,7 +1,4 @@
-/** From the most urgent to the least. */
-export const PRIORITIES = ['critical', 'high', 'normal', 'low'] as const
-
-export type Priority = (typeof PRIORITIES)[number]
+import type { Priority } from '../priority.ts'
 
 /**
  * What a job came to: `rejected` found the queue full or had to give way in it, `closed` was still
