@@ -178,9 +178,15 @@ function isDeath(error: Error): boolean {
   return code === 'ERR_WORKER_OUT_OF_MEMORY' || error.message.startsWith('worker exited with code')
 }
 
-/** What becomes of errors that lose all on their way between threads, such as a `DataCloneError`. */
+/**
+ * Whether it is what becomes of a `DataCloneError` on its way between threads: on Node 20 an empty
+ * object, later an error without its message.
+ */
 function isLost(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && !(error instanceof Error)
+  if (error instanceof Error) {
+    return error.message === '' && error.stack?.startsWith('DataCloneError') === true
+  }
+  return typeof error === 'object' && error !== null
     ? Object.keys(error).length === 0
     : error === undefined
 }
