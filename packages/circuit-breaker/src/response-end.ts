@@ -18,10 +18,9 @@ export function onResponseEnd(
   const isQueued = raw.socket === null
   if (isDestroyed(raw) || (isQueued && socket.destroyed)) return process.nextTick(onEnd)
   raw.on('close', onEnd)
-  if (isInjected(raw)) raw.on('finish', onEnd)
   // what waits behind another one on its connection has no socket yet to tell it of its end, and
   // what was upgraded lives as long as its connection
-  else if (isQueued || isUpgraded(incoming)) onSocketEnd(socket, raw, onEnd)
+  if (isQueued || isUpgraded(incoming)) onSocketEnd(socket, raw, onEnd)
 }
 
 function onSocketEnd(socket: Socket, raw: ServerResponse, onEnd: () => void): void {
@@ -39,7 +38,7 @@ function waitFor(socket: Socket): Set<() => void> {
   return waiting
 }
 
-/** True for the responses of `app.inject()`, which finish but never close. */
+/** True for the responses of `app.inject()`, whose client never leaves. They close before they say they have finished. */
 function isInjected(raw: ServerResponse): boolean {
   return (raw as ServerResponse & { isLightMyRequest?: boolean }).isLightMyRequest === true
 }
@@ -67,5 +66,5 @@ function isDestroyed(raw: ServerResponse): boolean {
 /** Whether a response that is done was sent as a whole. */
 export function isWhole(raw: ServerResponse): boolean {
   const stream = http2Stream(raw)
-  return stream === undefined ? raw.writableFinished : !stream.aborted
+  return stream === undefined ? raw.writableFinished || isInjected(raw) : !stream.aborted
 }

@@ -19,7 +19,7 @@ import type {
   CircuitBreakerOptions,
   Transition
 } from '../src/index.ts'
-import { mustCompile, mustCompileOnRoutes } from './types.ts'
+import { mustCompile, mustCompileAsShown, mustCompileOnRoutes } from './types.ts'
 
 const OPENS_AT_ONCE = { consecutiveFailures: 1, openMs: 60_000 }
 
@@ -374,7 +374,11 @@ t.test('a deleted breaker is gone from list, view and metrics, and stays gone', 
   breaker.force('none')
   t.same(heard, [])
   t.notMatch(await exposition(app), 'gone')
-  t.same(app.vitals.views.get('breakers')!.read(), { breakers: [] })
+  const view = app.vitals.views.get('breakers')!
+  t.same(view.read(), { breakers: [] })
+  app.breaker('gone', () => 1)
+  t.match(view.read(), { breakers: [{ name: 'gone', state: 'closed', calls: { failure: 0 } }] })
+  t.match(view.read(), { breakers: [{ last_transitions: { length: 0 } }] })
 })
 
 t.test('apps share nothing, scopes of one app share their breakers', async (t) => {
@@ -411,8 +415,9 @@ t.test('it is registered once, and by ensureBreakers only where it is not there 
 })
 
 t.test('the types are what the README says', async (t) => {
-  t.type(mustCompile, 'function')
-  t.type(mustCompileOnRoutes, 'function')
+  for (const compiled of [mustCompile, mustCompileOnRoutes, mustCompileAsShown]) {
+    t.type(compiled, 'function')
+  }
 })
 
 // ---- doors

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type CircuitBreaker from 'opossum'
 import t from 'tap'
 import { CallWindow } from '../src/call-window.ts'
 import { Deadlines } from '../src/deadlines.ts'
@@ -242,7 +243,9 @@ t.test('what expires may begin something new', async (t) => {
     if (--left > 0) deadlines.add(new Item(time.now()))
   })
   deadlines.add(new Item(time.now()))
-  time.jump(300)
+  time.jump(100)
+  t.equal(time.pending, 1, 'and still there is one timer')
+  time.jump(200)
   t.equal(left, 0)
   t.equal(time.pending, 0)
 })
@@ -476,6 +479,7 @@ t.test('forced open refuses all, for however long, until it is set back', async 
   t.equal(tried.state, 'forced_open')
   for (let days = 0; days < 100; days++) await tried.time.advance(86_400_000)
   t.same(await tried.calls('+'), ['VITALS_BREAKER_OPEN'])
+  t.equal((tried.breaker.opossum as CircuitBreaker).opened, true, 'for who looks there')
   t.equal(tried.breaker.retryAfterMs(), QUICK.openMs)
   tried.breaker.force('none')
   t.same(await tried.calls('+'), ['good'])
@@ -695,6 +699,31 @@ t.test('a probe that hangs without a time-out counts as failed after the open ti
   tried.end('succeed')
   t.equal(await hung, 'good', 'its caller waits on')
   t.equal(tried.state, 'half_open', 'and it is no probe any more')
+  await tried.calls('+')
+  t.equal(tried.state, 'closed')
+})
+
+t.test('a probe that was given up counts once, however it ends', async (t) => {
+  const tried = new BreakerOnTrial(t, { ...QUICK, timeoutMs: false, halfOpenProbes: 2 })
+  await tried.calls('----')
+  await tried.time.advance(1000)
+  void tried.begin()
+  await tried.time.advance(1000)
+  t.equal(tried.state, 'half_open', 'one of two probes may fail')
+  tried.end('succeed')
+  await settled()
+  t.equal(tried.state, 'half_open')
+  await tried.calls('+')
+  t.equal(tried.state, 'closed')
+})
+
+t.test('one who listens to the circuit does not change when it closes', async (t) => {
+  const tried = new BreakerOnTrial(t, { ...QUICK, halfOpenProbes: 2, halfOpenSuccessRatio: 1 })
+  tried.breaker.opossum.on('success', () => {})
+  await tried.calls('----')
+  await tried.time.advance(1000)
+  await tried.calls('+')
+  t.equal(tried.state, 'half_open')
   await tried.calls('+')
   t.equal(tried.state, 'closed')
 })

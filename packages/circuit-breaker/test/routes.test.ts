@@ -276,6 +276,16 @@ t.test('a fallback answers for refusals and time-outs, and sets what it likes', 
   t.match(route.breaker.figures.totals, { timeout: 1, rejected: 1, fallback: 2, success: 0 })
 })
 
+t.test('a handler that ends while the fallback still works is not heard', async (t) => {
+  const app = await appWith(t)
+  const route = switched(app, { timeoutMs: 20, fallback: async () => await wait(80, 'fallback') })
+  const { origin } = await served(app)
+  route.act = async () => await wait(40, 'handler')
+  t.match(await ask(`${origin}/a`), { status: 200, body: 'fallback' })
+  route.act = async () => await wait(40).then(fail)
+  t.match(await ask(`${origin}/a`), { status: 200, body: 'fallback' })
+})
+
 t.test('what a fallback throws goes to the error handling', async (t) => {
   const app = await appWith(t)
   const route = switched(app, {
@@ -361,6 +371,13 @@ t.test('requests of inject give their places back', async (t) => {
   const app = await appWith(t)
   const route = switched(app, { maxConcurrent: 1, timeoutMs: 20 })
   for (let i = 0; i < 3; i++) t.equal((await app.inject('/a')).statusCode, 200)
+  route.act = (reply) => {
+    reply.hijack()
+    reply.raw.end('taken over')
+  }
+  t.equal((await app.inject('/a')).statusCode, 200)
+  await eventually(() => route.breaker.figures.running === 0)
+  t.match(route.breaker.figures.totals, { success: 4, ignored: 0 })
   route.act = async () => await wait(40)
   t.equal((await app.inject('/a')).statusCode, 504)
   t.equal((await app.inject('/a')).statusCode, 503, 'its handler still runs')

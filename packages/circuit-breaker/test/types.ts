@@ -83,3 +83,19 @@ export function mustCompileOnRoutes(app: FastifyInstance): void {
   // @ts-expect-error a time-out is a number
   ;({ timeoutMs: '1s' }) satisfies RouteBreakerOptions
 }
+
+/** What the README shows. */
+export async function mustCompileAsShown(app: FastifyInstance): Promise<void> {
+  const prices = app.breaker(
+    'prices',
+    async (item: string, { signal }: BreakerCall) => {
+      const response = await fetch(`https://prices.example/${item}`, { signal })
+      return await response.text()
+    },
+    { timeoutMs: 800, maxConcurrent: 50, staleMs: 600_000, staleKey: (item) => item }
+  )
+  app.get<{ Params: { item: string } }>(
+    '/price/:item',
+    async (request) => await prices.fire(request.params.item)
+  )
+}
