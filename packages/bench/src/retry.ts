@@ -19,7 +19,7 @@ const retry = { maxAttempts: 3, baseMs: 1, maxMs: 2 }
 
 const WAYS: Readonly<Record<string, ClientPolicyOptions>> = {
   'budget (default)': { retry, breaker: false },
-  'no budget': { retry, breaker: false, retryBudget: { ratio: 1, minPerSecond: 1000 } },
+  'no budget': { retry, breaker: false, retryBudget: { ratio: 1, minPerSecond: 100_000 } },
   'budget and breaker (default)': { retry }
 }
 

@@ -1,3 +1,4 @@
+import type { Dispatcher } from 'undici'
 import {
   SupersededError,
   blameOfError,
@@ -5,20 +6,19 @@ import {
   resultOfError,
   resultOfStatus
 } from './blame.ts'
-import type { Blame } from './blame.ts'
-import type { Dispatcher } from 'undici'
+import type { AttemptResult, Blame } from './blame.ts'
 import { dropBody } from './call.ts'
 import type { Call } from './call.ts'
 import type { CallBody, ClientResponse, ResponseBody } from './call-types.ts'
-import { CallAbortedError, ClientClosedError, DeadlineError, PoolFullError } from './errors.ts'
+import { CallAbortedError, ClientClosedError, DeadlineError } from './errors.ts'
 import { FailedStatus } from './failed-status.ts'
 import type { Cancellable, CancelReason } from './lifetime.ts'
 import type { RequestObserver } from './measured-dispatcher.ts'
-import type { Waiter } from './slots.ts'
 import { Timings } from './timings.ts'
 import { translated } from './upstream-errors.ts'
 import type { Stage } from './upstream-errors.ts'
 import type { Upstream } from './upstream.ts'
+import { Waiting } from './waiting.ts'
 
 /** Told when an attempt has ended, its answer read or given up. */
 export type OnAttemptEnd = (attempt: Attempt, blame: Blame) => void
@@ -48,7 +48,7 @@ export class Attempt implements Cancellable, RequestObserver {
   #error: Error | undefined
   /** The ways to end it before its time, each from when there is something to end. */
   #abort: ((error?: Error) => void) | undefined
-  #leaveQueue: (() => void) | undefined
+  #leaveQueue: ((error: Error) => void) | undefined
   #rejectSend: ((error: Error) => void) | undefined
   #rejectRun: ((error: Error) => void) | undefined
 
@@ -109,7 +109,7 @@ export class Attempt implements Cancellable, RequestObserver {
     if (this.endMs !== 0 || this.#error !== undefined) return
     const error = this.#errorOf(reason, cause)
     this.#error = error
-    this.#leaveQueue?.()
+    this.#leaveQueue?.(error)
     this.#rejectSend?.(error)
     this.#rejectRun?.(error)
     if (this.#responseBody !== undefined) this.#responseBody.on('error', ignore).destroy(error)
@@ -184,43 +184,16 @@ export class Attempt implements Cancellable, RequestObserver {
   async #waitForSlot(): Promise<void> {
     const { call, upstream } = this
     call.outboundQueue?.enter(this.startMs)
+    const waiting = new Waiting(upstream)
+    this.#leaveQueue = (error) => waiting.leave(error)
     try {
-      await new Promise<void>((resolve, reject) => {
-        const waiter: Waiter = {
-          sinceMs: 0,
-          settle: (refusal) => {
-            this.#leaveQueue = undefined
-            if (refusal !== undefined) return reject(this.#refusal(refusal))
-            // it must be given back from now on, whatever happens before this goes on
-            this.#holdsSlot = true
-            resolve()
-          }
-        }
-        this.#leaveQueue = () => {
-          upstream.slots.leave(waiter)
-          reject(this.#error!)
-        }
-        upstream.slots.wait(waiter)
-      })
+      await waiting.over
     } finally {
+      this.#leaveQueue = undefined
+      // also when it was called off just before it goes on: it must be given back
+      this.#holdsSlot = waiting.isIn
       call.outboundQueue?.leave(this.#now())
     }
-  }
-
-  #refusal(refusal: 'full' | 'timeout' | 'closed'): Error {
-    const { where } = this.upstream
-    if (refusal === 'closed') return new ClientClosedError(where)
-    return refusal === 'full'
-      ? new PoolFullError(
-          'VITALS_POOL_FULL',
-          'too many calls wait for a connection of our own pool',
-          where
-        )
-      : new PoolFullError(
-          'VITALS_POOL_WAIT_TIMEOUT',
-          'no connection of our own pool became free in time',
-          where
-        )
   }
 
   #errorOf(reason: CancelReason, cause: unknown): Error {
@@ -241,7 +214,7 @@ export class Attempt implements Cancellable, RequestObserver {
     return withUpstreamMs * 2 >= nowMs - call.startMs
   }
 
-  #end(result: ReturnType<typeof resultOfError>, blame: Blame): void {
+  #end(result: AttemptResult, blame: Blame): void {
     if (this.endMs !== 0) return
     this.endMs = this.#now()
     const { call, upstream } = this

@@ -6,7 +6,7 @@ import type { CallBody, CallOptions } from './call-types.ts'
 import { CallInvalidError } from './errors.ts'
 import type { Whereabouts } from './errors.ts'
 import type { Lifetime } from './lifetime.ts'
-import type { ResolvedClientOptions } from './options.ts'
+import type { ResolvedClientOptions } from './option-types.ts'
 import { hasIdempotencyKey, isReplayable } from './policies/retry-policy.ts'
 import { addTraceContext } from './trace-context.ts'
 

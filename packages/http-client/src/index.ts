@@ -9,7 +9,7 @@ export type {
   SsrfGuardOptions,
   TlsOptions,
   UpstreamBreakerOptions
-} from './options.ts'
+} from './option-types.ts'
 export type { PresetName } from './presets.ts'
 export type {
   CallBody,

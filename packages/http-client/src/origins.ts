@@ -1,5 +1,5 @@
 import type { Blame } from './blame.ts'
-import type { ResolvedClientOptions } from './options.ts'
+import type { ResolvedClientOptions } from './option-types.ts'
 import { Balancer } from './policies/balancer.ts'
 import { OutlierEjection } from './policies/outlier-ejection.ts'
 import type { Upstream } from './upstream.ts'

@@ -17,7 +17,7 @@ import type {
   HttpClientOptions,
   ResolvedClientOptions,
   ResolvedHttpClientOptions
-} from './options.ts'
+} from './option-types.ts'
 import { Origins } from './origins.ts'
 import { Upstream } from './upstream.ts'
 import type { IdleLimit } from './upstream.ts'

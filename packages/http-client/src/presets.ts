@@ -1,4 +1,4 @@
-import type { ClientPolicyOptions } from './options.ts'
+import type { ClientPolicyOptions } from './option-types.ts'
 
 export type PresetName = 'default' | 'ai' | 'test'
 

@@ -1,7 +1,7 @@
 import type { Call } from './call.ts'
 import type { ClientResponse } from './call-types.ts'
 import { UpstreamError, UpstreamTimeoutError } from './errors.ts'
-import type { ResolvedRetry } from './options.ts'
+import type { ResolvedRetry } from './option-types.ts'
 import { fullJitter, retryAfterMs } from './policies/backoff.ts'
 import { judgeRetry } from './policies/retry-policy.ts'
 import type { RetryRules } from './policies/retry-policy.ts'

@@ -3,7 +3,7 @@ export interface Waiter {
   /** Monotonic milliseconds. */
   sinceMs: number
   /** Called once, with why there is none, or without anything when there is one. */
-  readonly settle: (refusal?: 'full' | 'timeout' | 'closed') => void
+  settle(refusal?: 'full' | 'timeout' | 'closed'): void
 }
 
 export interface SlotsOptions {

@@ -6,7 +6,7 @@ import type { AttemptResult, Blame } from './blame.ts'
 import type { OriginMeter } from './client-metrics.ts'
 import type { Whereabouts } from './errors.ts'
 import { MeasuredDispatcher } from './measured-dispatcher.ts'
-import type { ResolvedClientOptions } from './options.ts'
+import type { ResolvedClientOptions } from './option-types.ts'
 import { SsrfGuard } from './policies/ssrf-guard.ts'
 import { Slots } from './slots.ts'
 

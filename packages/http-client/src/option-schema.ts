@@ -1,0 +1,292 @@
+import Type from 'typebox'
+import type { ClientPolicyOptions, TlsOptions, UpstreamBreakerOptions } from './option-types.ts'
+import { IDEMPOTENT_METHODS, RETRY_STATUSES } from './policies/retry-policy.ts'
+
+const MAX_MS = 2 ** 31 - 1
+
+const milliseconds = (
+  description: string,
+  value: number,
+  env?: string
+): Type.TOptional<Type.TNumber> =>
+  Type.Optional(
+    Type.Number({
+      exclusiveMinimum: 0,
+      maximum: MAX_MS,
+      default: value,
+      description,
+      ...(env === undefined ? {} : { env })
+    })
+  )
+
+const whole = (
+  description: string,
+  minimum: number,
+  maximum: number,
+  more: { default?: number; env?: string } = {}
+): Type.TOptional<Type.TInteger> =>
+  Type.Optional(Type.Integer({ minimum, maximum, description, ...more }))
+
+const flag = (description: string, value: boolean): Type.TOptional<Type.TBoolean> =>
+  Type.Optional(Type.Boolean({ default: value, description }))
+
+/** `false`, or a group of options that stands by itself when nothing is given. */
+const orFalse = <Properties extends Type.TProperties>(
+  description: string,
+  value: false | object,
+  properties: Properties
+): Type.TOptional<Type.TUnion> =>
+  Type.Optional(
+    Type.Union([Type.Literal(false), Type.Object(properties, { additionalProperties: false })], {
+      default: value,
+      description
+    })
+  ) as Type.TOptional<Type.TUnion>
+
+const retry = {
+  maxAttempts: whole('attempts in all, the first one included', 1, 20, { default: 3 }),
+  baseMs: milliseconds('longest pause before the first retry; it doubles with each', 50),
+  maxMs: milliseconds('longest pause of all', 2000),
+  maxElapsedMs: milliseconds(
+    'no retry begins later than so many milliseconds after the call',
+    20_000
+  ),
+  maxRetryAfterMs: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: MAX_MS,
+      default: 10_000,
+      description: 'an upstream that asks by Retry-After for a longer pause is not asked again'
+    })
+  ),
+  methods: Type.Optional(
+    Type.Array(Type.String({ minLength: 1 }), {
+      default: [...IDEMPOTENT_METHODS],
+      description:
+        'methods that may be sent twice; others only with idempotent or an Idempotency-Key'
+    })
+  ),
+  statuses: Type.Optional(
+    Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
+      default: [...RETRY_STATUSES],
+      description: 'answers after which it is tried again'
+    })
+  )
+}
+
+const hedge = {
+  delayMs: Type.Optional(
+    Type.Union([Type.Literal('p95'), Type.Number({ exclusiveMinimum: 0, maximum: MAX_MS })], {
+      default: 'p95',
+      description:
+        'a second attempt begins when the first has no answer after so many milliseconds, or after what 95 % take at most'
+    })
+  ),
+  minDelayMs: milliseconds('but never sooner', 10)
+}
+
+export const retrySchema: Type.TObject = Type.Object(retry)
+
+export const hedgeSchema: Type.TObject = Type.Object(hedge)
+
+const outlier = {
+  consecutiveFailures: whole('failures in a row after which an origin is taken out', 1, 10_000, {
+    default: 5
+  }),
+  baseEjectionMs: milliseconds(
+    'how long it is out the first time; the nth time in a row n times as long',
+    10_000
+  ),
+  maxEjectionMs: milliseconds('longest time it is out', 300_000),
+  maxEjectedShare: Type.Optional(
+    Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: 0.5,
+      description: 'never more of the origins are out at once, from 0 to 1'
+    })
+  )
+}
+
+const pool = {
+  preset: Type.Optional(
+    Type.Union([Type.Literal('default'), Type.Literal('ai'), Type.Literal('test')], {
+      default: 'default',
+      description: 'ai: upstreams that take minutes; test: fails fast and leaves nothing behind'
+    })
+  ),
+  connections: whole('most connections to an origin, and so calls under way', 1, 10_000, {
+    default: 64
+  }),
+  maxQueue: whole(
+    'most calls that wait for a connection to an origin; more are refused',
+    0,
+    100_000,
+    {
+      default: 256
+    }
+  ),
+  queueTimeoutMs: milliseconds('longest wait for a connection of our own pool', 1000),
+  maxIdlePerOrigin: whole(
+    'connections to an origin kept when idle, about; default: all',
+    0,
+    10_000,
+    { env: 'CONNECTION_POOL_MAX_IDLE_PER_HOST' }
+  ),
+  idleTimeoutMs: milliseconds(
+    'an idle connection is closed after so many milliseconds at most; sooner when the upstream says so, and after 4 s when it says nothing',
+    60_000,
+    'CONNECTION_POOL_TIMEOUT'
+  )
+}
+
+const times = {
+  connectTimeoutMs: milliseconds('longest time to connect, TLS included', 5000),
+  headersTimeoutMs: milliseconds('longest wait for an answer to begin', 15_000),
+  bodyTimeoutMs: milliseconds('longest pause within an answer', 15_000),
+  timeoutMs: milliseconds(
+    'longest time of a call as a whole: queue, attempts, pauses, body',
+    30_000
+  ),
+  maxResponseBytes: whole(
+    'largest body of an answer in bytes; default: any',
+    1,
+    Number.MAX_SAFE_INTEGER
+  ),
+  tls: Type.Optional(
+    Type.Unsafe<TlsOptions>({
+      'x-kind': 'instance',
+      description: 'for tls.connect, such as ca, cert, key, servername'
+    })
+  )
+}
+
+const policies = {
+  retry: orFalse('retries, by full jitter inside a budget; false: none', {}, retry),
+  retryBudget: Type.Optional(
+    Type.Object(
+      {
+        ratio: Type.Optional(
+          Type.Number({
+            minimum: 0,
+            maximum: 1,
+            default: 0.1,
+            description: 'retries and hedges for each call of the last 10 s; 0.1 is 10 % extra'
+          })
+        ),
+        minPerSecond: Type.Optional(
+          Type.Number({
+            minimum: 0,
+            maximum: 1_000_000,
+            default: 0.1,
+            description:
+              'retries a second allowed in any case, so that clients with few calls get some'
+          })
+        )
+      },
+      { additionalProperties: false }
+    )
+  ),
+  hedge: orFalse('second attempts of calls that are late; false: none', false, hedge),
+  breaker: Type.Optional(
+    Type.Union(
+      [
+        Type.Literal(false),
+        Type.Unsafe<UpstreamBreakerOptions>({ type: 'object', description: 'object' })
+      ],
+      {
+        default: {},
+        description: 'options of the circuit breaker that each origin has; false: none'
+      }
+    )
+  ),
+  outlierEjection: orFalse('takes failing ones of several origins out; false: never', {}, outlier),
+  ssrfGuard: orFalse('refuses to connect to addresses that are not public', false, {
+    allow: Type.Optional(
+      Type.Array(Type.String({ minLength: 1 }), {
+        default: [],
+        description: 'addresses, ranges, host names or *.host names allowed nonetheless'
+      })
+    )
+  })
+}
+
+const passedOn = {
+  inheritDeadline: flag(
+    'a call lasts no longer than the deadlineHeader of the request it is made for',
+    true
+  ),
+  sendDeadline: flag('tells upstreams by deadlineHeader how many milliseconds are left', false),
+  deadlineHeader: Type.Optional(
+    Type.String({
+      pattern: '^[a-z0-9-]+$',
+      default: 'x-request-deadline-ms',
+      description: 'header of milliseconds left, lower case'
+    })
+  ),
+  forwardTrace: flag('passes the trace context on: of the active span, or of the request', true),
+  requestIdHeader: Type.Optional(
+    Type.String({
+      pattern: '^[a-z0-9-]*$',
+      default: 'x-request-id',
+      description: 'header in which the id of the request is passed on, lower case; empty: not'
+    })
+  ),
+  slowUpstreamMs: milliseconds(
+    'an upstream is reported when p95 of its time to the first byte passes this',
+    1000
+  )
+}
+
+export const policySchema: Type.TObject = Type.Object(
+  { ...pool, ...times, ...policies, ...passedOn },
+  { additionalProperties: false }
+)
+
+export const clientSchema: Type.TObject = Type.Object(
+  {
+    origins: Type.Array(Type.String({ minLength: 1 }), {
+      minItems: 1,
+      maxItems: 100,
+      description: 'where its upstreams are, such as http://payments:3000; several are balanced'
+    }),
+    ...policySchema.properties
+  },
+  { additionalProperties: false }
+)
+
+/** The one description of the options: types, limits, defaults, and the table in the README. */
+export const optionsSchema: Type.TObject = Type.Object(
+  {
+    clients: Type.Optional(
+      Type.Record(Type.String(), clientSchema, {
+        default: {},
+        description: 'clients by name; more can be declared by app.httpClient(name, options)'
+      })
+    ),
+    defaults: Type.Optional(
+      Type.Unsafe<ClientPolicyOptions>({
+        type: 'object',
+        default: {},
+        description: 'for all clients that do not say otherwise: all their options but origins'
+      })
+    ),
+    maxClients: whole('most clients of an app', 1, 1000, { default: 50 }),
+    maxIdle: whole('connections of all clients kept when idle, about; default: all', 0, 100_000, {
+      env: 'CONNECTION_POOL_MAX_IDLE'
+    }),
+    followRequests: flag(
+      'counts calls on the request they are made for and passes its trace on; costs each request about a microsecond',
+      true
+    ),
+    closeGraceMs: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 600_000,
+        default: 2000,
+        description: 'how long calls under way may go on when the app closes, in milliseconds'
+      })
+    )
+  },
+  { additionalProperties: false }
+)
