@@ -1,6 +1,8 @@
 import { histogram } from './histogram.ts'
 import { memory } from './memory.ts'
 import { overhead } from './overhead.ts'
+import { rateLimit } from './rate-limit.ts'
+import { rateLimitRedis } from './rate-limit-redis.ts'
 import { scrape } from './scrape.ts'
 
 type Command = (args: readonly string[]) => Promise<boolean>
@@ -18,6 +20,14 @@ const COMMANDS: Readonly<Record<string, { readonly run: Command; readonly help: 
     run: histogram,
     help: 'error of quantiles and cost of recording     [--rounds N] [--json FILE]'
   },
+  'rate-limit': {
+    run: rateLimit,
+    help: 'a million keys: memory, cost, and a flood      [--quick] [--rounds N] [--json FILE]'
+  },
+  'rate-limit-redis': {
+    run: rateLimitRedis,
+    help: 'a limit shared through Redis that fails        [--quick] [--json FILE]'
+  },
   memory: { run: memory, help: 'bytes a series, a flood and a day cost       [--json FILE]' }
 }
 
@@ -26,7 +36,7 @@ const command = COMMANDS[name]
 if (command === undefined) {
   console.log('pnpm bench COMMAND, where COMMAND is one of')
   for (const [known, { help }] of Object.entries(COMMANDS))
-    console.log(`  ${known.padEnd(10)} ${help}`)
+    console.log(`  ${known.padEnd(16)} ${help}`)
   process.exitCode = name === '' || name === '--help' ? 0 : 1
 } else {
   try {

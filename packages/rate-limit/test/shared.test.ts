@@ -1,11 +1,9 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
-import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
-import { eventually, served, skipOrFail, startRedis } from '@fastify-vitals/testing'
-import type { RedisServer } from '@fastify-vitals/testing'
+import { eventually, served, skipOrFail, slowWire, startRedis } from '@fastify-vitals/testing'
+import type { RedisServer, SlowWire } from '@fastify-vitals/testing'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
@@ -252,7 +250,8 @@ async function outageTests(suite: Test): Promise<void> {
       async (t) => {
         const server = (await startRedis())!
         t.teardown(() => server.stop())
-        const wire = await slowWire(t, server.port)
+        const wire = await slowWire(server.port)
+        t.teardown(() => wire.close())
         const client = clientOf(t, wire.port)
         const { app, origin } = await limitedApp(t, client, {
           ...LIMITS,
@@ -324,41 +323,4 @@ async function outageTests(suite: Test): Promise<void> {
       await t.rejects(third, { message: /within 50 ms/ })
     }
   )
-}
-
-interface SlowWire {
-  readonly port: number
-  /** Holds back what the server says for so long from now on. */
-  delay(ms: number): void
-}
-
-/** A wire to a server that can be made slow. */
-async function slowWire(t: Test, to: number): Promise<SlowWire> {
-  let delayMs = 0
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    const upstream = connect(to, '127.0.0.1')
-    for (const each of [socket, upstream]) {
-      sockets.add(each)
-      each.on('error', () => {})
-      each.on('close', () => {
-        socket.destroy()
-        upstream.destroy()
-      })
-    }
-    socket.pipe(upstream)
-    upstream.on('data', (chunk) => setTimeout(() => socket.write(chunk), delayMs))
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return {
-    port: (server.address() as AddressInfo).port,
-    delay(ms) {
-      delayMs = ms
-    }
-  }
 }
