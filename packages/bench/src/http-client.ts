@@ -71,7 +71,7 @@ export async function httpClientCost(args: readonly string[]): Promise<boolean> 
 type Round = Readonly<Record<ClientWay, number>>
 
 async function measure(rounds: number, calls: number): Promise<Round[]> {
-  const upstream = Child.start('http-client-upstream', [], SERVER_CORE)
+  const upstream = Child.start('http-client-upstream-child', [], SERVER_CORE)
   const { port } = await upstream.next<{ port: number }>()
   const client = Child.start(
     'http-client-child',

@@ -99,7 +99,7 @@ function checkOrigins(where: string, { origins, ssrfGuard }: ResolvedClientOptio
 }
 
 /** The origin in its usual form; `undefined` when it is none of HTTP. */
-export function originOf(text: string): string | undefined {
+function originOf(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined
   const { protocol, username, password, pathname, search, hash, origin } = new URL(text)
   const isPlain = username + password + search + hash === '' && pathname === '/'

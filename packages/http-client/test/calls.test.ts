@@ -281,9 +281,9 @@ t.test('the deadline covers queue, attempts, pauses and body', async (t) => {
   })
   const client = app.httpClient('up')
   const late = { code: 'VITALS_DEADLINE_EXCEEDED', statusCode: 504 }
-  await t.rejects(client.request({ path: '/headers', timeoutMs: 80 }), late)
+  await t.rejects(client.request({ path: '/headers', timeoutMs: 500 }), late)
   await t.rejects(
-    client.request({ path: '/body', timeoutMs: 80 }).then(async ({ body }) => await body.text()),
+    client.request({ path: '/body', timeoutMs: 500 }).then(async ({ body }) => await body.text()),
     late
   )
   const answer = await client.request({ path: '/again', timeoutMs: 4000 })
