@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import { VitalsOptionError } from '@fastify-vitals/metrics'
+import { VitalsError, VitalsOptionError } from '@fastify-vitals/metrics'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { FAULT_NAMES } from './faults.ts'
@@ -9,6 +9,9 @@ import { problem } from './schemas.ts'
 
 const anything = Type.Unsafe<unknown>({})
 const named = Type.Object({ name: Type.String({ maxLength: 60 }) })
+
+/** Of an action; most take none. */
+const parameters = Type.Union([Type.Null(), Type.Record(Type.String(), Type.Unknown())])
 
 interface Named {
   Params: { name: string }
@@ -55,15 +58,26 @@ function addViews(app: FastifyInstance): void {
 
 function addActions(app: FastifyInstance): void {
   const { actions } = app.vitals
-  app.post<Named>(
+  app.post<Named & { Body: Record<string, unknown> | null }>(
     '/actions/:name',
-    { schema: { params: named, response: { 200: anything, 404: problem } } },
+    {
+      schema: {
+        params: named,
+        body: parameters,
+        response: { 200: anything, 400: problem, 404: problem }
+      }
+    },
     async (request, reply) => {
       const action = actions.get(request.params.name)
       if (action === undefined) {
         return await unknown(reply, 'action', request.params.name, actions.list())
       }
-      return await action.run()
+      try {
+        return await action.run(request.body ?? {})
+      } catch (error) {
+        if (!(error instanceof VitalsError)) throw error
+        return await refuse(reply, 400, error.message)
+      }
     }
   )
 }

@@ -10,6 +10,7 @@ import type { Database } from './database.ts'
 import { Faults } from './faults.ts'
 import { faultyDatabase } from './faulty-database.ts'
 import { orderRoutes } from './orders.ts'
+import { addProtection } from './protection.ts'
 import { quoteRoutes } from './quotes.ts'
 import { seed } from './seed.ts'
 import { startPriceService } from './upstream.ts'
@@ -37,10 +38,10 @@ export async function buildApp(options: ShopOptions = {}): Promise<FastifyInstan
   })
   try {
     await addVitals(app)
+    await addProtection(app)
     const faults = new Faults()
     faults.onChange((name, isOn) => app.log.info(`fault ${name} is ${isOn ? 'on' : 'off'}`))
-    const prices = await startPriceService(faults)
-    app.addHook('onClose', async () => await prices.close())
+    const prices = await startPriceService(app, faults)
     const opened = await openDatabase(options.databaseUrl, options.databaseSchema ?? 'vitals_shop')
     app.addHook('onClose', async () => await opened.close())
     await seed(opened)

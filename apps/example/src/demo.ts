@@ -2,6 +2,9 @@ import type { EndpointFigures } from './changes.ts'
 import { HELP, readArguments } from './demo-arguments.ts'
 import { printChanges, printFigures } from './demo-report.ts'
 import type { FaultName } from './faults.ts'
+import { showBreaker, showBytes, showLimit } from './demo-protection.ts'
+import { phase, readView } from './demo-stage.ts'
+import type { Stage } from './demo-stage.ts'
 import { startShop } from './shop-process.ts'
 import type { ShopProcess } from './shop-process.ts'
 import { openTerminal } from './terminal.ts'
@@ -15,14 +18,6 @@ const FAULTS: readonly { readonly name: FaultName; readonly where: string }[] = 
   { name: 'slow-query', where: 'addSearch in apps/example/src/catalogue.ts' },
   { name: 'n-plus-one', where: 'linesOneByOne in apps/example/src/orders.ts' }
 ]
-
-/** What a scene of the demo needs. */
-interface Stage {
-  readonly out: Terminal
-  readonly shop: ShopProcess
-  readonly traffic: Traffic
-  readonly seconds: number
-}
 
 const terminal = openTerminal(process.stdout, process.env)
 try {
@@ -70,6 +65,18 @@ async function show(stage: Stage): Promise<void> {
   out.print()
   out.print(out.bold('4. Where to look'))
   for (const { name, where } of FAULTS) out.print(`  ${name.padEnd(12)} was in ${where}`)
+
+  out.print()
+  out.print(out.bold('5. A client that asks too much is limited, the others are not'))
+  await showLimit(stage)
+
+  out.print()
+  out.print(out.bold('6. Another service fails: the breaker opens, tries, and closes again'))
+  await showBreaker(stage)
+
+  out.print()
+  out.print(out.bold('7. What compression saved so far'))
+  await showBytes(stage)
   printEnd(out, traffic)
 }
 
@@ -77,26 +84,13 @@ async function show(stage: Stage): Promise<void> {
 async function scene(stage: Stage, what: string): Promise<EndpointFigures[]> {
   await stage.shop.admin('POST', '/admin/actions/reset')
   await phase(stage, what, stage.seconds)
-  const view = await stage.shop.admin('GET', '/admin/views/endpoints')
-  const { endpoints } = view as { endpoints: EndpointFigures[] }
+  const { endpoints } = await readView<{ endpoints: EndpointFigures[] }>(stage, 'endpoints')
   printFigures(stage.out, endpoints)
   return endpoints
 }
 
 async function switchFaults(shop: ShopProcess, enabled: boolean): Promise<void> {
   for (const { name } of FAULTS) await shop.admin('PUT', `/admin/faults/${name}`, { enabled })
-}
-
-async function phase({ out, traffic }: Stage, what: string, seconds: number): Promise<void> {
-  let done = 0
-  const timer = setInterval(() => out.progress(what, Math.min(++done, seconds - 1), seconds), 1000)
-  out.progress(what, 0, seconds)
-  try {
-    await traffic.run(seconds)
-  } finally {
-    clearInterval(timer)
-  }
-  out.progress(what, seconds, seconds)
 }
 
 function printEnd(out: Terminal, { counts }: Traffic): void {

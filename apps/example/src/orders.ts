@@ -38,7 +38,10 @@ function addOrders(app: FastifyInstance, database: Database, faults: Faults): vo
 function addCheckout(app: FastifyInstance, database: Database): void {
   app.post<{ Body: CheckoutBody }>(
     '/checkout',
-    { schema: { body: checkoutBody, response: { 201: placedOrder, 404: problem, 409: problem } } },
+    {
+      schema: { body: checkoutBody, response: { 201: placedOrder, 404: problem, 409: problem } },
+      config: { overload: { priority: 'critical' } }
+    },
     async ({ body }, reply) => {
       const placed = await database.transaction(async (query) => await placeOrder(query, body))
       return await reply.code(201).send(placed)
@@ -47,7 +50,8 @@ function addCheckout(app: FastifyInstance, database: Database): void {
 }
 
 function addReport(app: FastifyInstance, database: Database): void {
-  app.get('/reports/sales', { schema: { response: { 200: salesReport } } }, async () => ({
+  const config = { overload: { priority: 'low' }, circuitBreaker: { timeoutMs: 5000 } } as const
+  app.get('/reports/sales', { schema: { response: { 200: salesReport } }, config }, async () => ({
     categories: await database.query(
       `SELECT p.category, count(*)::int AS lines, sum(l.quantity * l.price_cents)::bigint AS cents
        FROM order_lines l JOIN products p ON p.id = l.product_id

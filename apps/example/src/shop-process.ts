@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { setTimeout as wait } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
-const START_WITHIN_MS = 15_000
+const START_WITHIN_MS = 60_000
 /** A request may fail a moment before it is known that the shop has ended. */
 const LAST_WORDS_MS = 500
 
