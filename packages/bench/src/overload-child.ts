@@ -3,6 +3,7 @@ import overload from '@fastify-vitals/overload'
 import underPressure from '@fastify/under-pressure'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
+import { processorWaitMs } from './overload-processor-wait.ts'
 import { POOL_QUERY_MS, POOL_SIZE, SPIN_MS } from './overload-workloads.ts'
 import type { OverloadVariant, Workload } from './overload-workloads.ts'
 
@@ -64,11 +65,7 @@ app.get('/', async () => {
 })
 await app.listen({ port: 0, host: '127.0.0.1', backlog: 4096 })
 process.on('disconnect', () => process.exit())
-// processor milliseconds used so far, and what the protection says of itself
-process.on('message', () => {
-  const { user, system } = process.cpuUsage()
-  const view: unknown = variant === 'ours' ? app.vitals.views.get('overload')!.read() : null
-  process.send?.({ cpuMs: (user + system) / 1000, view })
-})
+// how long it has waited for a processor so far, which tells whether others disturbed the run
+process.on('message', () => process.send?.({ waitMs: processorWaitMs() }))
 const address = app.server.address()
 process.send?.({ port: typeof address === 'object' ? address?.port : undefined })

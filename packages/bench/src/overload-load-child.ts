@@ -2,6 +2,7 @@
 // sent at random times (Poisson) over as many kept connections as it takes.
 import { connect } from 'node:net'
 import type { Socket } from 'node:net'
+import { processorWaitMs } from './overload-processor-wait.ts'
 import { CLIENT_PATIENCE_MS } from './overload-workloads.ts'
 import type { LoadOrder, LoadResult } from './overload-workloads.ts'
 import { mulberry32 } from './statistics.ts'
@@ -14,6 +15,7 @@ const CLOSED_LOOP = 32
 
 const random = mulberry32(0x10ad)
 const startMs = performance.now()
+const waitBeforeMs = processorWaitMs()
 const measureFromMs = startMs + order.warmUpMs
 const endMs = measureFromMs + order.measureMs
 const good: number[] = []
@@ -31,14 +33,13 @@ class Connection {
   #received = ''
   #patience: NodeJS.Timeout | undefined
 
-  constructor(isIdle: boolean) {
+  constructor() {
     open++
     this.#socket = connect(order.port, '127.0.0.1')
     this.#socket.setNoDelay(true)
     this.#socket.on('data', (chunk) => this.#read(chunk.toString('latin1')))
     this.#socket.on('error', () => {})
     this.#socket.on('close', () => this.#closed())
-    if (isIdle) idle.push(this)
   }
 
   send(): void {
@@ -85,7 +86,7 @@ function sendOne(): void {
   if (performance.now() >= measureFromMs) sent++
   const connection = idle.pop()
   if (connection !== undefined) connection.send()
-  else if (open < MOST_CONNECTIONS) new Connection(false).send()
+  else if (open < MOST_CONNECTIONS) new Connection().send()
   else failed++
 }
 
@@ -109,7 +110,7 @@ function quantile(values: readonly number[], q: number): number {
 }
 
 function finish(): void {
-  const result: LoadResult = {
+  const result: Omit<LoadResult, 'waitRatio'> = {
     sent,
     good: good.length,
     refused: refused.length,
@@ -119,15 +120,16 @@ function finish(): void {
     p99Ms: quantile(good, 0.99),
     refusedP99Ms: quantile(refused, 0.99)
   }
-  process.send?.(result, () => process.exit())
+  const waitRatio = (processorWaitMs() - waitBeforeMs) / (performance.now() - startMs)
+  process.send?.({ ...result, waitRatio }, () => process.exit())
 }
 
 process.on('disconnect', () => process.exit())
 if (order.rate === 0) {
-  for (let i = 0; i < CLOSED_LOOP; i++) new Connection(false).send()
+  for (let i = 0; i < CLOSED_LOOP; i++) new Connection().send()
   setTimeout(finish, endMs - performance.now())
 } else {
-  for (let i = 0; i < READY_CONNECTIONS; i++) new Connection(true)
+  for (let i = 0; i < READY_CONNECTIONS; i++) idle.push(new Connection())
   setTimeout(() => {
     nextMs = performance.now()
     pump()

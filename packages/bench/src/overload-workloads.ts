@@ -38,4 +38,6 @@ export interface LoadResult {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly refusedP99Ms: number
+  /** Share of the time in which the clients had no processor. */
+  readonly waitRatio: number
 }

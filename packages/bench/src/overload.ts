@@ -9,6 +9,8 @@ const LOADS = [2, 5, 10] as const
 const UNLOADED = 0.2
 const LEAST_GOODPUT = 0.9
 const MOST_P99 = 3
+/** Others had the processor for a greater share of the time: then the figures are not ours. */
+const MOST_WAIT = 0.05
 
 interface Timing {
   readonly warmUpMs: number
@@ -31,6 +33,8 @@ interface Outcome extends LoadResult {
   readonly load: number
   readonly goodputRatio: number
   readonly p99Ratio: number
+  /** Share of the time in which the server, or the clients, had no processor; the greater. */
+  readonly disturbedRatio: number
 }
 
 /** Goodput and latency of the admitted at several times the capacity: ours, a peer's, nobody's. */
@@ -63,7 +67,7 @@ function chosen(given: readonly string[] | undefined): readonly OverloadVariant[
 }
 
 async function measureCapacity(workload: Workload, timing: Timing): Promise<Capacity> {
-  return await withServer('nothing', workload, async (port) => {
+  return await withServer('nothing', workload, async ({ port }) => {
     const most = await load({ port, rate: 0, ...timing })
     const perSecond = most.goodPerSecond
     const { p99Ms } = await load({ port, rate: UNLOADED * perSecond, ...timing, measureMs: 4000 })
@@ -76,28 +80,43 @@ async function measure(
   { workload, perSecond, unloadedP99Ms }: Capacity,
   timing: Timing
 ): Promise<Outcome[]> {
-  return await withServer(variant, workload, async (port) => {
+  return await withServer(variant, workload, async ({ port, waitMs }) => {
     await load({ port, rate: perSecond / 2, warmUpMs: 0, measureMs: timing.warmUpMs })
     const outcomes: Outcome[] = []
     for (const times of LOADS) {
+      const before = { waitMs: await waitMs(), atMs: performance.now() }
       const result = await load({ port, rate: times * perSecond, ...timing })
+      const waited = (await waitMs()) - before.waitMs
+      const serverRatio = waited / (performance.now() - before.atMs)
+      const disturbedRatio = Math.max(serverRatio, result.waitRatio)
       const goodputRatio = result.goodPerSecond / perSecond
       const p99Ratio = result.good === 0 ? Infinity : result.p99Ms / unloadedP99Ms
-      outcomes.push({ workload, variant, load: times, goodputRatio, p99Ratio, ...result })
+      const ratios = { goodputRatio, p99Ratio, disturbedRatio }
+      outcomes.push({ workload, variant, load: times, ...ratios, ...result })
     }
     return outcomes
   })
 }
 
+interface Server {
+  readonly port: number
+  /** How long it has had no processor so far. */
+  readonly waitMs: () => Promise<number>
+}
+
 async function withServer<Result>(
   variant: OverloadVariant,
   workload: Workload,
-  use: (port: number) => Promise<Result>
+  use: (server: Server) => Promise<Result>
 ): Promise<Result> {
   const server = Child.start('overload-child', [variant, workload], SERVER_CORE)
   try {
     const { port } = await server.next<{ port: number }>()
-    return await use(port)
+    const waitMs = async (): Promise<number> => {
+      server.send('wait')
+      return (await server.next<{ waitMs: number }>()).waitMs
+    }
+    return await use({ port, waitMs })
   } finally {
     await server.stop()
   }
@@ -134,7 +153,8 @@ function show(
       'p99 ms',
       'p99 / unloaded',
       '503 p99 ms',
-      'given up'
+      'given up',
+      'disturbed'
     ],
     outcomes
       .filter((outcome) => outcome.workload === workload)
@@ -146,20 +166,27 @@ function show(
         each.p99Ms.toFixed(1),
         `${each.p99Ratio.toFixed(1)}x`,
         each.refusedP99Ms.toFixed(1),
-        `${((100 * each.failed) / Math.max(1, each.sent)).toFixed(1)} %`
+        `${((100 * each.failed) / Math.max(1, each.sent)).toFixed(1)} %`,
+        `${(100 * each.disturbedRatio).toFixed(1)} %`
       ])
   )
   console.log('')
 }
 
 function judge(outcomes: readonly Outcome[]): boolean {
-  const kept = outcomes
-    .filter(({ variant }) => variant === 'ours')
-    .map(({ workload, load: times, goodputRatio, p99Ratio }) =>
-      verdict(
-        `${NAMES[workload]} at ${times}x: goodput ${(goodputRatio * 100).toFixed(1)} % of peak (${LEAST_GOODPUT * 100} or more), p99 ${p99Ratio.toFixed(1)}x unloaded (${MOST_P99} or less)`,
-        goodputRatio >= LEAST_GOODPUT && p99Ratio <= MOST_P99
-      )
-    )
+  const kept = outcomes.filter(({ variant }) => variant === 'ours').map(judgeOne)
   return kept.length > 0 && kept.every(Boolean)
+}
+
+function judgeOne(outcome: Outcome): boolean {
+  const { workload, load: times, goodputRatio, p99Ratio, disturbedRatio } = outcome
+  const isKept = goodputRatio >= LEAST_GOODPUT && p99Ratio <= MOST_P99
+  // what was reached in spite of others counts; what was missed may be their fault
+  const isKnown = isKept || disturbedRatio <= MOST_WAIT
+  const goodput = `goodput ${(goodputRatio * 100).toFixed(1)} % of peak (${LEAST_GOODPUT * 100} or more)`
+  const p99 = `p99 ${p99Ratio.toFixed(1)}x unloaded (${MOST_P99} or less)`
+  return verdict(
+    `${NAMES[workload]} at ${times}x: ${goodput}, ${p99}`,
+    isKnown ? isKept : undefined
+  )
 }

@@ -2,18 +2,13 @@ import type { Entrant, Refusal } from './entrant.ts'
 import type { GradientLimit } from './gradient-limit.ts'
 import { Lane } from './lane.ts'
 import type { Partition } from './partition.ts'
+import { Patience } from './patience.ts'
+import type { PatienceOptions } from './patience.ts'
 import { LOWEST } from './priority.ts'
-import { Stress } from './stress.ts'
 import { Turn, WORTH_MS } from './turn.ts'
 
-export interface AdmissionOptions {
+export interface AdmissionOptions extends PatienceOptions {
   readonly maxQueueLength: number
-  /** Longest wait in a queue that takes up a burst. */
-  readonly maxWaitMs: number
-  /** Longest wait in a queue that stands. */
-  readonly standingWaitMs: number
-  /** A queue that is not empty for so long stands. */
-  readonly standingAfterMs: number
   /** Handlers may run so long one after the other before the sockets are looked at again. */
   readonly turnMs: number
   /** An answer that goes on for longer gives its place back: it is a stream. */
@@ -43,7 +38,7 @@ export class Admission {
   waiting = 0
   /** Streams that have given their place back. */
   longLived = 0
-  readonly stress: Stress
+  readonly patience: Patience
   readonly #options: AdmissionOptions
   readonly #parts: AdmissionParts
   readonly #limit: GradientLimit
@@ -57,7 +52,7 @@ export class Admission {
     this.#parts = parts
     this.#limit = parts.limit
     this.#turn = new Turn(options.turnMs)
-    this.stress = new Stress(options.standingAfterMs)
+    this.patience = new Patience(options)
   }
 
   /** Lets it in at once, if nothing speaks against it. Otherwise ask `wait`. */
@@ -88,13 +83,10 @@ export class Admission {
    * @returns false when there is no place for it
    */
   wait(entrant: Entrant): boolean {
-    this.stress.look(this.waiting === 0, entrant.arrivedMs)
+    this.patience.look(this.waiting === 0, entrant.arrivedMs)
     const hasRoom = this.#hasRoom(entrant.partition)
     if (!hasRoom) this.#limit.holdBack()
-    if (this.waiting >= this.#options.maxQueueLength && !this.#makePlace(entrant)) {
-      this.stress.turnedAway()
-      return false
-    }
+    if (this.waiting >= this.#options.maxQueueLength && !this.#makePlace(entrant)) return false
     entrant.partition.queue.add(entrant)
     this.waiting++
     if (hasRoom) this.#schedule()
@@ -171,7 +163,7 @@ export class Admission {
     this.#isScheduled = false
     const { now } = this.#parts
     const startMs = now()
-    this.stress.look(this.waiting === 0, startMs)
+    this.patience.look(this.waiting === 0, startMs)
     this.#refuseLate(startMs, this.#options.maxWaitMs, 0)
     let nowMs = startMs
     let entrant = this.#take()
@@ -182,8 +174,8 @@ export class Admission {
       entrant = nowMs - startMs < this.#options.turnMs ? this.#take() : undefined
     }
     this.#turn.worked(nowMs)
-    this.stress.look(this.waiting === 0, nowMs)
-    this.#refuseLate(nowMs, this.#longestWaitMs, 1)
+    this.patience.look(this.waiting === 0, nowMs)
+    this.#refuseLate(nowMs, this.patience.longestWaitMs, 1)
     if (this.waiting > 0 && this.#parts.partitions.some((each) => this.#canTakeFrom(each))) {
       this.#schedule()
     }
@@ -193,17 +185,13 @@ export class Admission {
     return partition.queue.length > 0 && this.#hasRoom(partition)
   }
 
-  get #longestWaitMs(): number {
-    return this.stress.isStanding ? this.#options.standingWaitMs : this.#options.maxWaitMs
-  }
-
   /** Takes out whose turn it is: those within their guaranteed share first. */
   #take(): Entrant | undefined {
     if (this.waiting === 0) return undefined
     const { limit } = this.#limit
     let best = this.#mostImportant((each) => each.isUnderShare(limit))
     if (best === undefined && this.inFlight < limit) best = this.#mostImportant(() => true)
-    const entrant = best?.queue.take(this.stress.isStanding)
+    const entrant = best?.queue.take(this.patience.isStanding)
     if (entrant !== undefined) this.waiting--
     return entrant
   }
@@ -231,7 +219,7 @@ export class Admission {
     }
     if (victim === undefined || victim.queue.worstRank < newcomer.rank) return false
     const isEqual = victim.queue.worstRank === newcomer.rank && victim === newcomer.partition
-    if (isEqual && !this.stress.isStanding) return false
+    if (isEqual && !this.patience.isStanding) return false
     this.#refuse(victim.queue.takeLeast(), 'full')
     return true
   }
@@ -239,7 +227,6 @@ export class Admission {
   #refuse(entrant: Entrant | undefined, reason: Refusal): void {
     if (entrant === undefined) return
     this.waiting--
-    this.stress.turnedAway()
     entrant.refuse(reason)
   }
 
@@ -257,14 +244,14 @@ export class Admission {
   #setTimer(): void {
     if (this.#isTimed) return
     this.#isTimed = true
-    this.#parts.later(this.#sweep, this.#longestWaitMs / 4)
+    this.#parts.later(this.#sweep, this.patience.longestWaitMs / 4)
   }
 
   readonly #sweep = (): void => {
     this.#isTimed = false
     const nowMs = this.#parts.now()
-    this.stress.look(this.waiting === 0, nowMs)
-    this.#refuseLate(nowMs, this.#longestWaitMs, 1)
+    this.patience.look(this.waiting === 0, nowMs)
+    this.#refuseLate(nowMs, this.patience.longestWaitMs, 1)
     this.#refuseLate(nowMs, this.#options.maxWaitMs, 0)
     if (this.waiting > 0) this.#setTimer()
   }

@@ -60,8 +60,9 @@ export class Guards {
   }
 }
 
-function see({ name, limit, read }: Guard, wasTripped: boolean): GuardState {
-  const value = read()
+function see(guard: Guard, wasTripped: boolean): GuardState {
+  const { name, limit } = guard
+  const value = guard.read()
   const isTripped = value >= (wasTripped ? limit * RESTS_BELOW : limit)
   return { name, limit, value, isTripped }
 }

@@ -27,7 +27,7 @@ export interface OverloadOptions {
   queue?: {
     maxLength?: number
     maxWaitMs?: number
-    standingWaitMs?: number
+    minWaitMs?: number
     standingAfterMs?: number
   }
   guards?: {
@@ -61,6 +61,19 @@ export interface ResolvedOverloadOptions extends Required<
   readonly partition: OverloadOptions['partition']
 }
 
+/** Whoever looks after the process must get in when it is full. */
+const EXEMPT = [
+  '/health*',
+  '/ready',
+  '/readyz',
+  '/live',
+  '/livez',
+  '/metrics',
+  '/admin',
+  '/admin/*',
+  '/performance/*'
+]
+
 const whole = (
   description: string,
   minimum: number,
@@ -84,7 +97,8 @@ const limitSchema = Type.Object(
         minimum: 1,
         maximum: 10,
         default: 1.5,
-        description: 'latency may be so many times the one without queueing before the limit shrinks'
+        description:
+          'latency may be so many times the one without queueing before the limit shrinks'
       })
     ),
     windowMs: milliseconds('shortest window that is judged, in milliseconds', 100),
@@ -101,7 +115,7 @@ const queueSchema = Type.Object(
   {
     maxLength: whole('most requests that wait; 0: none waits for a place', 0, 100_000, 500),
     maxWaitMs: milliseconds('longest wait while the queue takes up a burst', 100),
-    standingWaitMs: milliseconds('longest wait while the queue stands, newest first', 5),
+    minWaitMs: milliseconds('longest wait in a queue that stands, newest first', 5),
     standingAfterMs: milliseconds('a queue that is not empty for so long stands', 100)
   },
   { additionalProperties: false }
@@ -143,7 +157,7 @@ export const optionsSchema: Type.TObject = Type.Object(
     guards: Type.Optional(guardsSchema),
     turnMs: milliseconds(
       'handlers run so long one after the other before newcomers are looked at',
-      2
+      1
     ),
     longLivedMs: milliseconds(
       'an answer that goes on for longer, or an upgraded connection, gives its place back',
@@ -169,7 +183,7 @@ export const optionsSchema: Type.TObject = Type.Object(
     ),
     exempt: Type.Optional(
       Type.Array(Type.String(), {
-        default: ['/health*', '/ready*', '/live*', '/metrics', '/admin*'],
+        default: EXEMPT,
         description: 'routes that are never held back; * at the end stands for anything'
       })
     ),

@@ -60,16 +60,7 @@ export class Overload implements Doorkeeper, Shown {
     done: HookHandlerDoneFunction
   ): void {
     const nowMs = this.#now()
-    const entrant = new RequestEntrant(
-      rank,
-      partition,
-      nowMs,
-      teaches,
-      this,
-      request,
-      reply,
-      done
-    )
+    const entrant = new RequestEntrant(rank, partition, nowMs, teaches, this, request, reply, done)
     if (this.#guards.pressure > 0 && this.#isShed(entrant)) return
     if (this.#parts.isDryRun) return this.#letIn(entrant, this.#admission.enterAnyway(entrant))
     if (this.#admission.enter(entrant)) return this.#letIn(entrant, true)

@@ -41,6 +41,8 @@ export interface OverloadState {
 
 const LOOK_EVERY_MS = 100
 
+const now = (): number => performance.now()
+
 const plugin: FastifyPluginAsync<OverloadOptions> = async (app, given) => {
   if (app.hasDecorator('overload')) {
     throw new VitalsDeclarationError(`${NAME} is already registered here; register it once`)
@@ -84,7 +86,6 @@ function makeOverload(
   partitions: ReadonlyMap<string, Partition>,
   metrics: OverloadMetrics
 ): Overload {
-  const now = (): number => performance.now()
   const limit = new GradientLimit(limitOptions(options), now())
   const loop = new LoopWatch(LOOK_EVERY_MS, now())
   let sweep: NodeJS.Timeout | undefined

@@ -97,7 +97,7 @@ export class ProtectedRoutes {
       const answer = callback(request)
       if (answer === undefined) return undefined
       const found = find(answer)
-      if (found === undefined) this.#onFailure(name, new Error(`gave ${String(answer)}`))
+      if (found === undefined) this.#onFailure(name, new Error(`it gave ${JSON.stringify(answer)}`))
       return found
     } catch (error) {
       this.#onFailure(name, error)

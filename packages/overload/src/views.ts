@@ -13,6 +13,7 @@ const schema = Type.Object({
   saturation_ratio: Type.Number(),
   latency_ms: Type.Number({ description: 'mean of the last window; 0 while there was none' }),
   baseline_latency_ms: Type.Number({ description: 'mean without queueing; 0 while unknown' }),
+  longest_wait_ms: Type.Number({ description: 'who waited for longer is turned away' }),
   is_queue_standing: Type.Boolean(),
   is_probing: Type.Boolean(),
   is_dry_run: Type.Boolean(),
@@ -44,13 +45,11 @@ const schema = Type.Object({
 })
 
 /** Where overload protection stands, and what it did. */
-export function overloadView(
-  overload: Overload,
-  partitions: ReadonlyMap<string, Partition>
-): View {
+export function overloadView(overload: Overload, partitions: ReadonlyMap<string, Partition>): View {
   return {
     name: 'overload',
-    description: 'How full the process is: limit, queue, guards, partitions, and who was turned away',
+    description:
+      'How full the process is: limit, queue, guards, partitions, and who was turned away',
     schema,
     read: () => ({
       ...standing(overload),
@@ -80,7 +79,8 @@ function standing({ parts, inFlight, waiting, longLived, saturationRatio }: Over
     saturation_ratio: saturationRatio,
     latency_ms: limit.latencyMs,
     baseline_latency_ms: limit.baselineMs,
-    is_queue_standing: admission.stress.isStanding,
+    longest_wait_ms: admission.patience.longestWaitMs,
+    is_queue_standing: admission.patience.isStanding,
     is_probing: limit.isProbing,
     is_dry_run: isDryRun,
     guard_pressure: guards.pressure,
