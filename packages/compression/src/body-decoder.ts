@@ -26,11 +26,18 @@ class Gate extends Transform {
   /** Read by Fastify, to compare with `Content-Length`. */
   receivedEncodedLength = 0
   receivedLength = 0
+  readonly #first: ZipStream
   readonly #limits: DecodeLimits
   readonly #refuse: (result: DecodeResult, error: Error) => void
 
-  constructor(limits: DecodeLimits, refuse: (result: DecodeResult, error: Error) => void) {
+  /** @param first decoder, which knows how much it has consumed: less than what has come in */
+  constructor(
+    first: ZipStream,
+    limits: DecodeLimits,
+    refuse: (result: DecodeResult, error: Error) => void
+  ) {
     super()
+    this.#first = first
     this.#limits = limits
     this.#refuse = refuse
   }
@@ -46,7 +53,7 @@ class Gate extends Transform {
       this.#refuse('too_large', new DecodedBodyTooLargeError(`${maxBytes} bytes`))
     } else if (
       this.receivedLength > RATIO_JUDGED_FROM_BYTES &&
-      this.receivedLength > this.receivedEncodedLength * maxRatio
+      this.receivedLength > this.#first.bytesWritten * maxRatio
     ) {
       this.#refuse('ratio', new DecodedBodyTooLargeError(`${maxRatio} bytes out of one byte in`))
     } else {
@@ -78,17 +85,20 @@ export function decodeBody(
     settled({ result, bytesBefore, bytesAfter })
   }
   const refuse = (result: DecodeResult, error: Error): void => {
-    if (isSettled) return
     settle(result)
-    release()
     gate.destroy(error)
-    discard(raw, limits.maxBytes)
   }
-  const gate = new Gate(limits, refuse)
-  const release = (): void => {
+  const gate = new Gate(stages[0], limits, refuse)
+  // a body that nobody reads must not end the process
+  gate.on('error', () => {})
+  gate.once('end', () => settle('ok'))
+  // after an error, and when Fastify stops reading by itself
+  gate.once('close', () => {
+    settle('aborted')
     raw.unpipe(stages[0])
     for (const stage of stages) stage.destroy()
-  }
+    if (!raw.readableEnded) discard(raw, limits.maxBytes)
+  })
   raw.on('data', (chunk: Buffer) => (gate.receivedEncodedLength += chunk.length))
   raw.once('close', () => {
     if (!raw.readableEnded) refuse('aborted', new CorruptBodyError(named, 'aborted'))
@@ -97,14 +107,6 @@ export function decodeBody(
   for (const stage of stages) {
     stage.on('error', (error) => refuse('corrupt', new CorruptBodyError(named, error)))
   }
-  // a body that nobody reads must not end the process
-  gate.on('error', () => {})
-  gate.once('end', () => settle('ok'))
-  // also when Fastify stops reading by itself
-  gate.once('close', () => {
-    settle('aborted')
-    release()
-  })
   const last = stages.reduce((from: Readable, stage) => from.pipe(stage), raw)
   last.pipe(gate)
   return gate

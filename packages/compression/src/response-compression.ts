@@ -102,7 +102,8 @@ export class ResponseCompression {
 
   #skip(reason: SkipReason, body: Body, bytes: number, done: Done): void {
     const { meter, trial } = this.#policy
-    meter.skip(reason, bytes)
+    if (reason === 'small') meter.skipSmall()
+    else meter.skip(reason, bytes)
     if (reason === 'type') trial.consider(body, bytes)
     done(null, body)
   }
