@@ -11,7 +11,7 @@ const anything = Type.Unsafe<unknown>({})
 const named = Type.Object({ name: Type.String({ maxLength: 60 }) })
 
 /** Of an action; most take none. */
-const parameters = Type.Union([Type.Null(), Type.Record(Type.String(), Type.Unknown())])
+const actionBody = Type.Union([Type.Null(), Type.Record(Type.String(), Type.Unknown())])
 
 interface Named {
   Params: { name: string }
@@ -63,7 +63,7 @@ function addActions(app: FastifyInstance): void {
     {
       schema: {
         params: named,
-        body: parameters,
+        body: actionBody,
         response: { 200: anything, 400: problem, 404: problem }
       }
     },

@@ -23,14 +23,16 @@ export async function showLimit(stage: Stage): Promise<void> {
     answered: traffic.counts.answered - before.answered,
     limited: traffic.counts.limited - before.limited
   }
-  const row = (who: string, served: number | string, limited: number | string): string =>
-    `  ${who.padEnd(22)} ${String(served).padStart(8)} ${String(limited).padStart(20)}`
-  out.print(out.dim(row('who', 'served', 'told to wait (429)')))
-  out.print(row(GREEDY_ADDRESS, greedy.served, greedy.limited))
-  out.print(row('all other visitors', others.answered - others.limited, others.limited))
+  out.print(out.dim(clientRow('who', 'served', 'told to wait (429)')))
+  out.print(clientRow(GREEDY_ADDRESS, greedy.served, greedy.limited))
+  out.print(clientRow('all other visitors', others.answered - others.limited, others.limited))
   if (greedy.retryAfterSeconds !== undefined) {
     out.print(`  It was told to come again in ${greedy.retryAfterSeconds} s (Retry-After).`)
   }
+}
+
+function clientRow(who: string, served: number | string, limited: number | string): string {
+  return `  ${who.padEnd(22)} ${String(served).padStart(8)} ${String(limited).padStart(20)}`
 }
 
 interface BreakersView {
@@ -108,17 +110,21 @@ interface CompressionView {
 export async function showBytes(stage: Stage): Promise<void> {
   const { out } = stage
   const view = await readView<CompressionView>(stage, 'compression')
-  const row = (...cells: [string, string, string, string]): string =>
-    `  ${cells[0].padEnd(34)} ${cells[1].padStart(8)} ${cells[2].padStart(11)} ${cells[3].padStart(11)}`
-  out.print(out.dim(row('route', 'encoding', 'kB made', 'kB sent')))
+  out.print(out.dim(bytesRow('route', 'encoding', 'kB made', 'kB sent')))
   const routes = view.routes.toSorted((a, b) => b.bytes_before - a.bytes_before)
   for (const { method, route, encoding, bytes_before, bytes_after } of routes.slice(0, 4)) {
-    out.print(row(`${method} ${route}`, encoding, kilobytes(bytes_before), kilobytes(bytes_after)))
+    out.print(
+      bytesRow(`${method} ${route}`, encoding, kilobytes(bytes_before), kilobytes(bytes_after))
+    )
   }
   const percent = Math.round((100 * view.bytes_saved) / Math.max(1, view.bytes_before))
   out.print(
     `  ${kilobytes(view.bytes_saved)} kB were not sent (${percent} %), for ${view.cpu_ms.toFixed(0)} ms of processor time.`
   )
+}
+
+function bytesRow(route: string, encoding: string, made: string, sent: string): string {
+  return `  ${route.padEnd(34)} ${encoding.padStart(8)} ${made.padStart(11)} ${sent.padStart(11)}`
 }
 
 function kilobytes(bytes: number): string {
