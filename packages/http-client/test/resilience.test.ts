@@ -272,7 +272,6 @@ t.test(
     })
     const sent = bad.requests.length
     t.equal(sent, 3)
-    t.ok(good.requests.length >= 1)
     for (let i = 0; i < 20; i++) t.equal((await call()).origin, good.origin)
     isSick = false
     await eventually(async () => (await call()).origin === bad.origin)
