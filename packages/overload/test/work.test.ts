@@ -474,7 +474,11 @@ t.test('what makes no sense is refused with what would', async (t) => {
   await t.rejects(app.work.submit('job', 'low', nothing, { deadlineMs: -1 }), {
     message: /"deadlineMs" must be more than 0 milliseconds, got -1/
   })
-  await t.rejects(app.work.submit('job', 'low', nothing, { deadlineMs: NaN }))
+  for (const options of [{ deadlineMs: NaN }, { deadlineMs: '5' }, { signal: {} }]) {
+    await t.rejects(app.work.submit('job', 'low', nothing, options as object), {
+      code: 'VITALS_OPTION_INVALID'
+    })
+  }
   await t.rejects(app.work.run('unknown'), { message: /"task" must be one of .*\(none\)/ })
   await t.rejects(appWith(t, { maxConcurrent: 0 }), { message: /"maxConcurrent" must be .*>= 1/ })
   const threads = (file: unknown): WorkOptions => ({
@@ -765,6 +769,26 @@ t.test('after close no thread is alive, not even one that hangs', async (t) => {
   ])
   await t.rejects(app.work.run('echo'), { code: 'VITALS_WORK_POOL_CLOSED' })
   t.equal(app.work.figures.threads, 0)
+})
+
+t.test('what work needs is closed after it, also when it was registered after it', async (t) => {
+  const app = await threadedApp(t)
+  let isOpen = true
+  await app.register(async (database) => {
+    database.addHook('onClose', async () => void (isOpen = false))
+  })
+  await app.ready()
+  const [flag, seen] = [sharedFlag(), [] as boolean[]]
+  const job = app.work.submit('job', 'low', async () => {
+    await app.work.run('hold', flag)
+    await app.work.run('echo')
+    seen.push(isOpen)
+  })
+  await eventually(() => Atomics.load(flag, 1) === 1)
+  const closed = app.close()
+  release(flag)
+  await Promise.all([job, closed])
+  t.strictSame([seen, isOpen], [[true], false])
 })
 
 t.test('closing while the first thread starts leaves none', async (t) => {

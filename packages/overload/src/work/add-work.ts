@@ -63,6 +63,7 @@ function deskOf(app: FastifyInstance, vitals: Vitals, options: ResolvedWorkOptio
       () => metrics.meters.keys()
     )
   )
+  app.addHook('preClose', async () => await desk.drain())
   app.addHook('onClose', async () => await desk.close())
   DESKS.set(vitals, desk)
   return desk

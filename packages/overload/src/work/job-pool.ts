@@ -74,6 +74,19 @@ export class JobPool {
     }
   }
 
+  /** Waits until all jobs are done, but no longer than so. Still takes jobs. */
+  async drain(ms: number): Promise<void> {
+    if (this.#running.size === 0 || ms <= 0) return
+    await new Promise<void>((resolve) => {
+      // keeps the process alive, so that `app.close()` comes to its end
+      const timer = setTimeout(resolve, ms)
+      this.#onIdle = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
   /**
    * Takes no more jobs, and waits until all are done; what is not done by then is refused or aborted.
    * @param drainMs how long to wait
@@ -175,7 +188,7 @@ export class JobPool {
   }
 
   async #close(drainMs: number): Promise<void> {
-    if (this.#running.size > 0 && drainMs > 0) await this.#idleWithin(drainMs)
+    await this.drain(drainMs)
     this.#alarm.stop()
     for (let job = this.#queue.last; job !== undefined; job = this.#queue.last) this.#shut(job)
     for (const job of this.#running) this.#shut(job)
@@ -183,16 +196,5 @@ export class JobPool {
 
   #shut(job: Job): void {
     this.#giveUp(job, 'closed', new WorkPoolClosedError(job.name))
-  }
-
-  async #idleWithin(drainMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      // keeps the process alive, so that `app.close()` comes to its end
-      const timer = setTimeout(resolve, drainMs)
-      this.#onIdle = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

@@ -28,11 +28,15 @@ export class WorkDesk implements Work {
   readonly #jobs: JobPool
   readonly #tasks: JobPool
   readonly #threads: WorkerThreads
+  readonly #now: () => number
+  /** Until when a close waits; monotonic milliseconds. */
+  #drainedByMs: number | undefined
 
   constructor(options: ResolvedWorkOptions, parts: DeskParts) {
     const { threads, agingMs } = options
     const maxThreads = threadsAllowed(threads)
     this.#options = options
+    this.#now = parts.now
     this.#declared = parts.tasks
     this.#jobs = new JobPool(options, parts)
     this.#tasks = new JobPool(
@@ -70,8 +74,7 @@ export class WorkDesk implements Work {
       name,
       rank: checkedRank('work.submit', priority),
       work: job,
-      signal: options.signal,
-      deadlineMs: this.#deadlineOf('work.submit', options)
+      ...this.#checked('work.submit', options)
     })
   }
 
@@ -92,21 +95,41 @@ export class WorkDesk implements Work {
       rank: checkedRank('work.run', priority),
       work: async ({ signal }) =>
         await this.#threads.run({ task, ...declared, payload, transfer, signal }),
-      signal: options.signal,
-      deadlineMs: this.#deadlineOf('work.run', options)
+      ...this.#checked('work.run', options)
     })) as Result
   }
 
-  /** Waits `drainMs` for what is under way, aborts the rest, and ends all threads. */
+  /**
+   * Waits until all is done, `drainMs` at most. Still takes work: requests under way may need it, and
+   * what the work needs, such as connections to a database, is still there.
+   */
+  async drain(): Promise<void> {
+    this.#drainedByMs ??= this.#now() + this.#options.drainMs
+    // jobs may wait for tasks
+    await this.#jobs.drain(this.#drainLeftMs)
+    await this.#tasks.drain(this.#drainLeftMs)
+  }
+
+  /** Takes no more, waits for what is left of `drainMs`, aborts the rest, and ends all threads. */
   async close(): Promise<void> {
-    const { drainMs } = this.#options
-    await Promise.all([this.#jobs.close(drainMs), this.#tasks.close(drainMs)])
+    this.#drainedByMs ??= this.#now() + this.#options.drainMs
+    await this.#jobs.close(this.#drainLeftMs)
+    await this.#tasks.close(this.#drainLeftMs)
     await this.#threads.close()
   }
 
-  #deadlineOf(method: string, { deadlineMs }: JobOptions): number | undefined {
-    if (deadlineMs === undefined) return this.#options.deadlineMs || undefined
-    if (deadlineMs > 0) return deadlineMs
+  get #drainLeftMs(): number {
+    return this.#drainedByMs === undefined ? 0 : this.#drainedByMs - this.#now()
+  }
+
+  /** @throws VitalsOptionError for options that make no sense */
+  #checked(method: string, { signal, deadlineMs }: JobOptions): JobOptions {
+    if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+      throw new VitalsOptionError(method, 'signal', 'must be an AbortSignal')
+    }
+    if (deadlineMs === undefined)
+      return { signal, deadlineMs: this.#options.deadlineMs || undefined }
+    if (typeof deadlineMs === 'number' && deadlineMs > 0) return { signal, deadlineMs }
     const problem = `must be more than 0 milliseconds, got ${deadlineMs}`
     throw new VitalsOptionError(method, 'deadlineMs', problem)
   }
