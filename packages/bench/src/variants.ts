@@ -1,5 +1,9 @@
 import timing from '@fastify-vitals/timing'
 import metrics from '@fastify-vitals/metrics'
+import vitalsCircuitBreaker from '@fastify-vitals/circuit-breaker'
+import vitalsCompression from '@fastify-vitals/compression'
+import vitalsHttpClient from '@fastify-vitals/http-client'
+import vitalsOverload from '@fastify-vitals/overload'
 import vitalsRateLimit from '@fastify-vitals/rate-limit'
 import circuitBreaker from '@fastify/circuit-breaker'
 import compress from '@fastify/compress'
@@ -9,7 +13,7 @@ import { fastifyRequestContext } from '@fastify/request-context'
 import underPressure from '@fastify/under-pressure'
 import { plugin as promster } from '@promster/fastify'
 import Fastify from 'fastify'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import fastifyMetrics from 'fastify-metrics'
 
 /** One way to set up the same little app. */
@@ -22,6 +26,10 @@ export interface Variant {
 const GIGABYTE = 2 ** 30
 /** Never reached: what is measured is the way of a request that is let in. */
 const TOKEN_BUCKET = { requestsPerSecond: 1e6, burstSize: 1e9 }
+/** Before the plugin sees the route: that is how an app would ask for it itself. */
+const protectRoute = (route: RouteOptions): void => {
+  route.config = { ...route.config, circuitBreaker: true } as NonNullable<RouteOptions['config']>
+}
 const nothing = async (): Promise<void> => {}
 
 /** What everything is compared with. */
@@ -55,9 +63,25 @@ export const VARIANTS: readonly Variant[] = [
       headers: []
     })
   }),
+  ours('vitals: circuit-breaker', async (app) => {
+    app.addHook('onRoute', protectRoute)
+    await app.register(vitalsCircuitBreaker)
+  }),
+  ours('vitals: overload', async (app) => {
+    await app.register(vitalsOverload)
+  }),
+  ours('vitals: compression', async (app) => {
+    await app.register(vitalsCompression)
+  }),
   ours('vitals: all', async (app) => {
     await app.register(timing)
     app.vitals.requests.follow()
+    await app.register(vitalsRateLimit, TOKEN_BUCKET)
+    await app.register(vitalsOverload)
+    await app.register(vitalsCompression)
+    app.addHook('onRoute', protectRoute)
+    await app.register(vitalsCircuitBreaker)
+    await app.register(vitalsHttpClient)
   }),
   peer(FASTIFY_METRICS, async (app) => {
     await app.register(fastifyMetrics.default, { endpoint: '/metrics' })
