@@ -3,6 +3,8 @@ import type { FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { Priority } from './priority.ts'
 import { PRIORITIES } from './priority.ts'
+import { workOptionsSchema } from './work/index.ts'
+import type { ResolvedWorkOptions, WorkOptions } from './work/index.ts'
 
 export const NAME = '@fastify-vitals/overload'
 
@@ -45,18 +47,20 @@ export interface OverloadOptions {
   exempt?: readonly string[]
   dryRun?: boolean
   retryAfterSeconds?: number
+  work?: WorkOptions
 }
 
 type Guards = NonNullable<OverloadOptions['guards']>
 
 /** The options with every default in place. */
 export interface ResolvedOverloadOptions extends Required<
-  Omit<OverloadOptions, 'limit' | 'queue' | 'guards' | 'priority' | 'partition'>
+  Omit<OverloadOptions, 'limit' | 'queue' | 'guards' | 'priority' | 'partition' | 'work'>
 > {
   readonly limit: Readonly<Required<NonNullable<OverloadOptions['limit']>>>
   readonly queue: Readonly<Required<NonNullable<OverloadOptions['queue']>>>
   readonly guards: Readonly<Required<Omit<Guards, 'maxUtilisation' | 'maxRssBytes'>>> &
     Pick<Guards, 'maxUtilisation' | 'maxRssBytes'>
+  readonly work: ResolvedWorkOptions
   readonly priority: OverloadOptions['priority']
   readonly partition: OverloadOptions['partition']
 }
@@ -190,7 +194,8 @@ export const optionsSchema: Type.TObject = Type.Object(
     dryRun: Type.Optional(
       Type.Boolean({ default: false, description: 'counts what it would turn away, lets all in' })
     ),
-    retryAfterSeconds: whole('least Retry-After of those turned away', 1, 3600, 1)
+    retryAfterSeconds: whole('least Retry-After of those turned away', 1, 3600, 1),
+    work: Type.Optional(workOptionsSchema)
   },
   { additionalProperties: false }
 )
@@ -214,7 +219,20 @@ const routeSchema = Type.Object(
 /** @throws VitalsOptionError naming the option, what was given and what is allowed */
 export function resolvePluginOptions(given: unknown): ResolvedOverloadOptions {
   const resolved = resolveOptions<ResolvedOverloadOptions>(NAME, optionsSchema, given)
-  const { min, max, initial } = resolved.limit
+  checkLimit(resolved.limit)
+  checkShares(resolved.partitions)
+  const { maxWaitMs, minWaitMs } = resolved.queue
+  if (minWaitMs > maxWaitMs) {
+    throw new VitalsOptionError(
+      NAME,
+      'queue.minWaitMs',
+      `must be at most maxWaitMs (${maxWaitMs}), got ${minWaitMs}`
+    )
+  }
+  return resolved
+}
+
+function checkLimit({ min, max, initial }: ResolvedOverloadOptions['limit']): void {
   if (max < min) {
     throw new VitalsOptionError(NAME, 'limit.max', `must be at least min (${min}), got ${max}`)
   }
@@ -225,11 +243,12 @@ export function resolvePluginOptions(given: unknown): ResolvedOverloadOptions {
       `must be between min (${min}) and max (${max}), got ${initial}`
     )
   }
-  checkShares(resolved.partitions)
-  return resolved
 }
 
 function checkShares(partitions: Readonly<Record<string, number>>): void {
+  if (Object.hasOwn(partitions, '')) {
+    throw new VitalsOptionError(NAME, 'partitions', 'must have names, got ""')
+  }
   const sum = Object.values(partitions).reduce((total, share) => total + share, 0)
   if (sum > 1 + 1e-9) {
     throw new VitalsOptionError(NAME, 'partitions', `must add up to 1 at most, got ${sum}`)

@@ -29,6 +29,8 @@ export interface OverloadParts {
   readonly metrics: OverloadMetrics
   readonly refusals: Refusals
   readonly isDryRun: boolean
+  /** How full the queues of the work pool are, 0–1. */
+  readonly workRatio: () => number
   /** Monotonic milliseconds. */
   readonly now: () => number
 }
@@ -94,7 +96,7 @@ export class Overload implements Doorkeeper, Shown {
 
   /** Call ten times a second. */
   look(): void {
-    const { loop, guards, saturation, metrics } = this.#parts
+    const { loop, guards, saturation, metrics, workRatio } = this.#parts
     const nowMs = this.#now()
     loop.look(nowMs)
     this.#admission.giveBackLongLived(nowMs)
@@ -102,7 +104,8 @@ export class Overload implements Doorkeeper, Shown {
     const isTurningAway = metrics.turnedAway > this.#turnedAwayBefore
     this.#turnedAwayBefore = metrics.turnedAway
     if (isTurningAway) this.turnedAwayAt = Date.now()
-    saturation.look(this.inFlight / this.limit, loop.utilisation, isTurningAway)
+    const places = Math.max(this.inFlight / this.limit, workRatio())
+    saturation.look(places, loop.utilisation, isTurningAway)
   }
 
   get parts(): OverloadParts {

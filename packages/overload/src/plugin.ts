@@ -17,6 +17,8 @@ import { ProtectedRoutes } from './protected-routes.ts'
 import { Refusals } from './refusals.ts'
 import { Saturation } from './saturation.ts'
 import { overloadView } from './views.ts'
+import { addWork } from './work/index.ts'
+import type { Work } from './work/index.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -51,7 +53,8 @@ const plugin: FastifyPluginAsync<OverloadOptions> = async (app, given) => {
   const vitals = await ensureVitals(app)
   const partitions = partitionsOf(options)
   const metrics = new OverloadMetrics(vitals)
-  const overload = makeOverload(app, options, partitions, metrics)
+  const work = addWork(app, vitals, options.work)
+  const overload = makeOverload(app, options, partitions, metrics, work)
   app.decorate('overload', overload)
   const routes = new ProtectedRoutes(
     overload,
@@ -84,21 +87,42 @@ function makeOverload(
   app: FastifyInstance,
   options: ResolvedOverloadOptions,
   partitions: ReadonlyMap<string, Partition>,
-  metrics: OverloadMetrics
+  metrics: OverloadMetrics,
+  work: Work
 ): Overload {
   const limit = new GradientLimit(limitOptions(options), now())
   const loop = new LoopWatch(LOOK_EVERY_MS, now())
+  const overload = new Overload({
+    admission: makeAdmission(app, options, limit, [...partitions.values()]),
+    limit,
+    guards: new Guards(guardsOf(options, loop)),
+    loop,
+    saturation: new Saturation(LOOK_EVERY_MS),
+    metrics,
+    refusals: new Refusals(options.retryAfterSeconds),
+    isDryRun: options.dryRun,
+    workRatio: () => work.saturation,
+    now
+  })
+  const timer = setInterval(() => overload.look(), LOOK_EVERY_MS)
+  timer.unref()
+  app.addHook('onClose', async () => clearInterval(timer))
+  return overload
+}
+
+function makeAdmission(
+  app: FastifyInstance,
+  { queue, turnMs, longLivedMs }: ResolvedOverloadOptions,
+  limit: GradientLimit,
+  partitions: readonly Partition[]
+): Admission {
   let sweep: NodeJS.Timeout | undefined
-  const admission = new Admission(
-    {
-      ...options.queue,
-      maxQueueLength: options.queue.maxLength,
-      turnMs: options.turnMs,
-      longLivedMs: options.longLivedMs
-    },
+  app.addHook('onClose', async () => clearTimeout(sweep))
+  return new Admission(
+    { ...queue, maxQueueLength: queue.maxLength, turnMs, longLivedMs },
     {
       limit,
-      partitions: [...partitions.values()],
+      partitions,
       now,
       soon: (callback) => void setImmediate(callback),
       later(callback, ms) {
@@ -107,24 +131,6 @@ function makeOverload(
       }
     }
   )
-  const overload = new Overload({
-    admission,
-    limit,
-    guards: new Guards(guardsOf(options, loop)),
-    loop,
-    saturation: new Saturation(LOOK_EVERY_MS),
-    metrics,
-    refusals: new Refusals(options.retryAfterSeconds),
-    isDryRun: options.dryRun,
-    now
-  })
-  const timer = setInterval(() => overload.look(), LOOK_EVERY_MS)
-  timer.unref()
-  app.addHook('onClose', async () => {
-    clearInterval(timer)
-    clearTimeout(sweep)
-  })
-  return overload
 }
 
 function limitOptions({ limit }: ResolvedOverloadOptions): GradientLimitOptions {

@@ -64,6 +64,11 @@ t.test('behaves as every plugin of the house does', async (t) => {
       { options: { limit: { max: 5, initial: 9 } }, message: /limit\.initial.*between.*got 9/ },
       { options: { limit: { tolerance: 0.5 } }, message: /limit\.tolerance.*>= 1.*got 0\.5/ },
       { options: { queue: { maxWaitMs: -1 } }, message: /queue\.maxWaitMs.*> 0.*got -1/ },
+      {
+        options: { queue: { maxWaitMs: 3 } },
+        message: /queue\.minWaitMs.*at most maxWaitMs \(3\), got 5/
+      },
+      { options: { partitions: { '': 0.5 } }, message: /partitions.*names/ },
       { options: { guards: { maxUtilisation: 2 } }, message: /maxUtilisation.*<= 1.*got 2/ },
       { options: { guards: { maxHeap: 1 } }, message: /guards\.maxHeap.*unknown.*maxHeapRatio/ },
       { options: { partitions: { a: 0.6, b: 0.6 } }, message: /partitions.*add up to 1.*got 1\.2/ },
