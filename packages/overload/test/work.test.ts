@@ -804,11 +804,9 @@ const METRIC = 'overload_saturation_ratio'
 /** What is in a file of `deploy/`. */
 function manifest(file: string): unknown {
   // the parser that tap brings along: the package needs none itself
-  let require = createRequire(import.meta.url)
-  for (const dependency of ['tap', '@tapjs/core']) {
-    require = createRequire(require.resolve(dependency))
-  }
-  const { parse } = require('tap-yaml') as { parse: (text: string) => unknown }
+  const chain = ['tap', '@tapjs/core', 'tap-yaml']
+  const module = chain.reduce((from, name) => createRequire(from).resolve(name), import.meta.url)
+  const { parse } = createRequire(import.meta.url)(module) as { parse: (text: string) => unknown }
   return parse(readFileSync(new URL(`../deploy/${file}`, import.meta.url), 'utf8'))
 }
 

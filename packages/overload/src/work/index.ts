@@ -12,7 +12,6 @@ export {
   WorkQueueFullError,
   WorkThreadError
 } from './errors.ts'
-export { PRIORITIES } from '../priority.ts'
 export type { Priority } from '../priority.ts'
 export { WORK_RESULTS } from './work-types.ts'
 export type {
