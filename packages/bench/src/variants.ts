@@ -28,7 +28,7 @@ const GIGABYTE = 2 ** 30
 const TOKEN_BUCKET = { requestsPerSecond: 1e6, burstSize: 1e9 }
 /** Before the plugin sees the route: that is how an app would ask for it itself. */
 const protectRoute = (route: RouteOptions): void => {
-  route.config = { ...route.config, circuitBreaker: true } as NonNullable<RouteOptions['config']>
+  route.config = { ...route.config, circuitBreaker: true }
 }
 const nothing = async (): Promise<void> => {}
 
