@@ -283,6 +283,15 @@ t.test(
   }
 )
 
+t.test('a value that is written again is the youngest', async (t) => {
+  const kept = new LastGood<number>(100, 2)
+  for (const key of ['a', 'b', 'a', 'c']) kept.keep(key, 1, 0)
+  t.same(
+    ['a', 'b', 'c'].map((key) => kept.find(key, 0)?.value),
+    [1, undefined, 1]
+  )
+})
+
 t.test('a last good value may be undefined', async (t) => {
   const kept = new LastGood<undefined>(100, 1)
   kept.keep('a', undefined, 0)

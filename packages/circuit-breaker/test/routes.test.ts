@@ -503,6 +503,26 @@ t.test(
   }
 )
 
+t.test('a request that had waited, and whose client leaves in its turn, ends once', async (t) => {
+  const app = await appWith(t)
+  const route = switched(app, true)
+  let goOn = (): void => {}
+  const gate = new Promise<void>((resolve) => (goOn = resolve))
+  route.act = async () => {
+    if (route.calls > 1) await gate
+    else await eventually(() => route.calls === 2)
+  }
+  const { port } = await served(app)
+  const { leave } = await leaving(port, GET_A.repeat(2))
+  await eventually(() => route.breaker.figures.totals.success === 1)
+  leave()
+  await eventually(() => route.breaker.figures.totals.ignored === 1)
+  await wait(5)
+  t.equal(route.breaker.figures.running, 1, 'its handler has not ended')
+  goOn()
+  await eventually(() => route.breaker.figures.running === 0)
+})
+
 t.test('a connection that pipelines for long gathers no listeners', async (t) => {
   const app = await appWith(t)
   const route = switched(app, true)
