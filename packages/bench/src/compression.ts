@@ -1,3 +1,4 @@
+import zlib from 'node:zlib'
 import { parseOptions } from './arguments.ts'
 import { Child, SERVER_CORE } from './child-process.ts'
 import { machine, printTable, shownEstimate, verdict, writeJson } from './report.ts'
@@ -7,8 +8,9 @@ import type { Estimate } from './statistics.ts'
 export type Subject =
   | 'no compression'
   | '@fastify/compress'
-  | '@fastify/compress on one core'
   | 'control'
+  | 'same levels'
+  | 'same levels, one core'
   | 'vitals'
 
 /** What a child is told to do. */
@@ -21,6 +23,8 @@ export interface Batch {
 
 export interface BatchResult {
   readonly cpuUs: number
+  /** What our plugin says that compression took of it. */
+  readonly reportedUs: number
   readonly bytesBefore: number
   readonly bytesAfter: number
 }
@@ -35,7 +39,8 @@ const SUBJECTS: readonly Subject[] = [
   'no compression',
   '@fastify/compress',
   'control',
-  '@fastify/compress on one core',
+  'same levels',
+  'same levels, one core',
   'vitals'
 ]
 const ROUNDS = 11
@@ -43,7 +48,12 @@ const QUICK_ROUNDS = 4
 const SMALL_BYTES = 200
 const SIZES = [1100, 20_000, 200_000] as const
 const MIDDLE_BYTES = 20_000
-const ENCODINGS = ['br', 'gzip', 'deflate'] as const
+/** What this Node has, in our order. */
+export const ENCODINGS: readonly ('br' | 'zstd' | 'gzip' | 'deflate')[] =
+  'createZstdCompress' in zlib ? ['br', 'zstd', 'gzip', 'deflate'] : ['br', 'gzip', 'deflate']
+/** Our defaults; theirs are 4 and 6. */
+export const VITALS_BR_LEVEL = 2
+export const VITALS_ZLIB_LEVEL = 5
 /** The same plugin measured twice may differ by so much for certain, or the run proves nothing. */
 const CONTROL_TOLERANCE = 0.05
 const MOST_SHARE = 0.5
@@ -55,13 +65,13 @@ const SMALL: Scenario = {
   bytes: SMALL_BYTES,
   encoding: 'gzip, deflate, br',
   isRepeated: false,
-  requests: 20_000
+  requests: 10_000
 }
 
 const SCENARIOS: readonly Scenario[] = [SMALL, ...SIZES.flatMap((bytes) => scenariosOf(bytes))]
 
 function scenariosOf(bytes: number): Scenario[] {
-  const requests = bytes >= 200_000 ? 40 : bytes >= 20_000 ? 250 : 1500
+  const requests = bytes >= 200_000 ? 24 : bytes >= 20_000 ? 160 : 3000
   return ENCODINGS.flatMap((encoding) =>
     [false, true].map((isRepeated) => ({
       name: `${Math.round(bytes / 1000)} KB ${encoding}${isRepeated ? ', repeated' : ''}`,
@@ -160,33 +170,34 @@ function print(results: Results): void {
     [
       'body',
       'none µs',
-      'compress µs',
-      'same, one core',
+      '@fastify/compress µs',
+      'at our levels µs',
+      'and on one core µs',
       'vitals µs',
-      'share',
-      'bytes theirs',
-      'ours',
-      'ratio ours'
+      'of it reported',
+      'share of theirs',
+      'at our levels',
+      'their bytes',
+      'our bytes'
     ],
     SCENARIOS.map((scenario) => {
       const us = (subject: Subject): string => median(cpuOf(results, scenario, subject)).toFixed(1)
-      const before = median(
-        results
-          .get(scenario)!
-          .get('vitals')!
-          .map((each) => each.bytesBefore)
-      )
-      const ours = bytesOf(results, scenario, 'vitals')
+      const reported = results
+        .get(scenario)!
+        .get('vitals')!
+        .map(({ reportedUs }) => reportedUs)
       return [
         scenario.name,
         us('no compression'),
         us('@fastify/compress'),
-        us('@fastify/compress on one core'),
+        us('same levels'),
+        us('same levels, one core'),
         us('vitals'),
+        median(reported).toFixed(1),
         shownEstimate(shareOf(results, scenario, 'vitals', '@fastify/compress')),
+        shownEstimate(shareOf(results, scenario, 'vitals', 'same levels')),
         bytesOf(results, scenario, '@fastify/compress').toFixed(0),
-        ours.toFixed(0),
-        `${((ours / before) * 100).toFixed(1)} %`
+        bytesOf(results, scenario, 'vitals').toFixed(0)
       ]
     })
   )
@@ -230,20 +241,22 @@ function judgeSmall(results: Results): boolean {
   )
 }
 
+/** Where both only call zlib the true ratio is near 1: it is missed when it is more for certain. */
 function judgeNeverSlower(results: Results, scenario: Scenario): boolean {
   const ratio = shareOf(results, scenario, 'vitals', '@fastify/compress')
   return verdict(
     `${scenario.name}: never slower: ${shownEstimate(ratio)} of the time`,
-    within(ratio, 1)
+    ratio.high <= 1 ? true : ratio.low <= 1 ? undefined : false
   )
 }
 
+/** Against theirs at our levels, where the bytes are the same. */
 function judgeHalf(results: Results, scenario: Scenario): boolean {
-  const ratio = shareOf(results, scenario, 'vitals', '@fastify/compress')
+  const ratio = shareOf(results, scenario, 'vitals', 'same levels')
   const isAsSmall =
-    bytesOf(results, scenario, 'vitals') <= bytesOf(results, scenario, '@fastify/compress') * 1.001
+    bytesOf(results, scenario, 'vitals') <= bytesOf(results, scenario, 'same levels')
   return verdict(
-    `${scenario.name}: at most half of the time at the same ratio or better: ${shownEstimate(ratio)}`,
+    `${scenario.name}: at most half of the time at the same ratio: ${shownEstimate(ratio)}`,
     isAsSmall ? within(ratio, MOST_SHARE) : false
   )
 }

@@ -10,6 +10,8 @@ export interface CompressorParts {
   /** Bodies in the thread pool at once, those that wait for a thread included. */
   readonly maxPending: number
   readonly cache: PayloadCache<Encoder> | undefined
+  /** Cores that the threads of the pool share. */
+  readonly cores: number
   /** Monotonic milliseconds. */
   readonly now: () => number
 }
@@ -95,13 +97,15 @@ export class Compressor {
   }
 
   #inPool(body: string | Buffer, bytes: number, encoder: Encoder, done: Done): void {
-    const { now } = this.#parts
+    const { now, cores } = this.#parts
     const startMs = now()
-    this.#pending++
+    const before = ++this.#pending
     encoder.compress(body, bytes, (error, compressed) => {
-      this.#pending--
+      const after = this.#pending--
       if (error !== null) return done(error, undefined)
-      encoder.cost.observeWaiting(bytes, now() - startMs)
+      // so many of ours shared each core meanwhile
+      const sharing = Math.max(1, (before + after) / 2 / cores)
+      encoder.cost.observeWaiting(bytes, (now() - startMs) / sharing)
       done(null, { body: compressed, cpuMs: encoder.cost.expectedMs(bytes), isCached: false })
     })
   }

@@ -97,10 +97,20 @@ const routeLevel = {
   levels: Type.Optional(
     Type.Object(
       {
-        br: whole('quality of br; 4 is what @fastify/compress uses', 0, 11, 4),
+        br: whole(
+          'quality of br; 4, what @fastify/compress uses, takes twice as long for 5 % less',
+          0,
+          11,
+          2
+        ),
         zstd: whole('level of zstd', 1, 19, 3),
-        gzip: whole('level of gzip', 1, 9, 6),
-        deflate: whole('level of deflate', 1, 9, 6)
+        gzip: whole(
+          'level of gzip; 6, the default of zlib, takes up to twice as long for 2 to 6 % less',
+          1,
+          9,
+          5
+        ),
+        deflate: whole('level of deflate', 1, 9, 5)
       },
       { additionalProperties: false }
     )
@@ -150,10 +160,10 @@ export const optionsSchema: Type.TObject = Type.Object(
       true
     ),
     maxSyncMs: number(
-      'a body that should take no longer than so many milliseconds is compressed at once, others in the thread pool',
+      'a body that should take no longer than so many milliseconds is compressed at once, which costs least; others in the thread pool, which frees the event loop',
       0,
       50,
-      0.5
+      1
     ),
     maxPending: whole(
       'bodies in the thread pool at once; more are sent as they are',

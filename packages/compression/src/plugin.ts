@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { VitalsDeclarationError, ensureVitals, guarded } from '@fastify-vitals/metrics'
 import type { Vitals } from '@fastify-vitals/metrics'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
@@ -86,7 +87,13 @@ function partsOf(options: ResolvedCompressionOptions): CompressionParts {
   const cache = cacheBytes === 0 ? undefined : new PayloadCache<Encoder>(cacheBytes)
   return {
     cache,
-    compressor: new Compressor({ maxSyncMs, maxPending, cache, now }),
+    compressor: new Compressor({
+      maxSyncMs,
+      maxPending,
+      cache,
+      cores: availableParallelism(),
+      now
+    }),
     streams: new StreamCompressor(),
     load: new LoadLevel(options)
   }

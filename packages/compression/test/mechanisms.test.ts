@@ -318,7 +318,7 @@ t.test('a padded gzip file is one still, and longer by a length nobody knows', a
 })
 
 function compressorWith(maxSyncMs: number, cache?: PayloadCache<Encoder>): Compressor {
-  return new Compressor({ maxSyncMs, maxPending: 2, cache, now: () => performance.now() })
+  return new Compressor({ maxSyncMs, maxPending: 2, cache, cores: 1, now: () => performance.now() })
 }
 
 async function compressed(

@@ -190,11 +190,8 @@ t.test('a bomb of 10 GB in 10 MB is refused at once, in flat memory', async (t) 
   clearInterval(watch)
   t.equal(answer.status, 413)
   t.ok(most < 48 * MEGABYTE, `${most} bytes at most`)
-  const [out] = app.vitals
-    .snapshot()
-    ['http_request_decompression_bytes_total']!.filter(
-      ({ labels }) => labels['direction'] === 'out'
-    )
+  const series = app.vitals.snapshot()['http_request_decompression_bytes_total']!
+  const out = series.find(({ labels }) => labels['direction'] === 'out')
   t.ok(out!.value < 4 * MEGABYTE, `decoded ${out!.value} bytes of it`)
 })
 
