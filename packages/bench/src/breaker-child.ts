@@ -14,7 +14,8 @@ const BATCHES = 5
 const BATCH = 40_000
 const IDLE_BREAKERS = 100
 const CALLS_BEFORE_IDLING = 10
-const SETTLE_MS = 1000
+/** What the last calls left behind is done by then: time-outs of 10 s, and slots of the history of 5 s. */
+const SETTLE_MS = 12_000
 
 type Call = (value: number) => Promise<number>
 

@@ -7,9 +7,10 @@ import type { Estimate } from './statistics.ts'
 
 const ROUNDS = 15
 const QUICK_ROUNDS = 4
-const IDLE_ROUNDS = 3
+const IDLE_ROUNDS = 5
+const QUICK_IDLE_ROUNDS = 2
 const IDLE_MS = 10_000
-const QUICK_IDLE_MS = 2000
+const QUICK_IDLE_MS = 5000
 /** At most what opossum costs, and a tenth. */
 const MOST_RATIO = 1.1
 /** The same breaker measured twice must come out the same, or a run is worthless. */
@@ -54,7 +55,7 @@ export async function breaker(args: readonly string[]): Promise<boolean> {
   const calls = await measureCalls(rounds)
   printCalls(calls)
   const isUsable = judgeControl(calls)
-  const idle = await measureIdle(idleMs)
+  const idle = await measureIdle(options.quick ? QUICK_IDLE_ROUNDS : IDLE_ROUNDS, idleMs)
   printIdle(idle, idleMs)
   const kept = isUsable ? [...judgeCalls(calls), judgeIdle(idle, idleMs)] : [false]
   writeJson(options.json, {
@@ -80,10 +81,10 @@ async function measureCalls(rounds: number): Promise<Samples<Way>> {
 }
 
 /** All at the same time: idle processes don't disturb each other, and share what else goes on. */
-async function measureIdle(idleMs: number): Promise<Samples<IdleWay>> {
+async function measureIdle(rounds: number, idleMs: number): Promise<Samples<IdleWay>> {
   const samples = new Map<IdleWay, number[]>(IDLE_WAYS.map((way) => [way, []]))
-  for (let round = 0; round < IDLE_ROUNDS; round++) {
-    process.stderr.write(`idle: round ${round + 1} of ${IDLE_ROUNDS}\n`)
+  for (let round = 0; round < rounds; round++) {
+    process.stderr.write(`idle: round ${round + 1} of ${rounds}\n`)
     await Promise.all(
       IDLE_WAYS.map(async (way) => {
         samples.get(way)!.push(await measured(['idle', way, String(idleMs)]))
