@@ -6,23 +6,13 @@ export const COMPRESSIBLE: readonly string[] = [
   'text/*',
   '*+json',
   '*+xml',
-  '*+text',
   'application/json',
   'application/javascript',
   'application/xml',
-  'application/graphql',
   'application/wasm',
-  'application/x-javascript',
-  'application/x-www-form-urlencoded',
-  'application/toml',
-  'application/yaml',
-  'application/sql',
-  'application/rtf',
-  'application/vnd.ms-fontobject',
   'font/otf',
   'font/ttf',
-  'image/bmp',
-  'image/x-icon'
+  'image/bmp'
 ]
 
 /** Events have to arrive when they are sent, whatever the options say. */
