@@ -7,21 +7,29 @@ import {
   resultOfStatus
 } from './blame.ts'
 import type { AttemptResult, Blame } from './blame.ts'
-import { dropBody } from './call.ts'
 import type { Call } from './call.ts'
 import type { CallBody, ClientResponse, ResponseBody } from './call-types.ts'
-import { CallAbortedError, ClientClosedError, DeadlineError } from './errors.ts'
+import { CallAbortedError, CallInvalidError, ClientClosedError, DeadlineError } from './errors.ts'
 import { FailedStatus } from './failed-status.ts'
 import type { Cancellable, CancelReason } from './lifetime.ts'
 import type { RequestObserver } from './measured-dispatcher.ts'
+import { RequestBody } from './request-body.ts'
 import { Timings } from './timings.ts'
 import { translated } from './upstream-errors.ts'
 import type { Stage } from './upstream-errors.ts'
 import type { Upstream } from './upstream.ts'
+import { Verdict } from './verdict.ts'
 import { Waiting } from './waiting.ts'
 
-/** Told when an attempt has ended, its answer read or given up. */
-export type OnAttemptEnd = (attempt: Attempt, blame: Blame) => void
+/** Who makes attempts, and is told of them. */
+export interface AttemptHost {
+  /** Monotonic milliseconds. */
+  readonly now: () => number
+  /** It has its place in the pool, and the breaker lets it through. */
+  dispatched(attempt: Attempt): void
+  /** Its answer was read or given up, or it failed. */
+  ended(attempt: Attempt, blame: Blame): void
+}
 
 /**
  * One request to one origin, from its waiting for a place in the pool until its answer has ended.
@@ -38,10 +46,12 @@ export class Attempt implements Cancellable, RequestObserver {
   endMs = 0
   /** When it was answered. */
   response!: ClientResponse
-  readonly #now: () => number
-  readonly #onEnd: OnAttemptEnd
+  /** Called when it is dispatched. */
+  onDispatched: (() => void) | undefined
+  readonly #host: AttemptHost
   readonly #timings = new Timings()
-  #requestBody: CallBody | undefined
+  #isMakingBody = false
+  #requestBody: RequestBody | undefined
   #responseBody: ResponseBody | undefined
   #status = 0
   #holdsSlot = false
@@ -49,60 +59,71 @@ export class Attempt implements Cancellable, RequestObserver {
   /** The ways to end it before its time, each from when there is something to end. */
   #abort: ((error?: Error) => void) | undefined
   #leaveQueue: ((error: Error) => void) | undefined
-  #rejectSend: ((error: Error) => void) | undefined
-  #rejectRun: ((error: Error) => void) | undefined
+  #verdict: Verdict | undefined
+  #resolveRun!: (attempt: Attempt) => void
+  #rejectRun!: (error: unknown) => void
 
-  constructor(call: Call, upstream: Upstream, now: () => number, onEnd: OnAttemptEnd) {
+  constructor(call: Call, upstream: Upstream, host: AttemptHost) {
     this.call = call
     this.upstream = upstream
-    this.#now = now
-    this.#onEnd = onEnd
-    this.startMs = now()
+    this.#host = host
+    this.startMs = host.now()
   }
 
   /** @throws what failed; {@link FailedStatus} for an answer that is a failure of the upstream */
   run(): Promise<Attempt> {
     return new Promise((resolve, reject) => {
+      this.#resolveRun = resolve
       this.#rejectRun = reject
       this.call.lifetime.add(this)
-      this.#work().then(resolve, reject)
+      this.#work().catch((error: unknown) => {
+        // when it was dispatched, undici tells how and when it ended
+        if (this.dispatchMs === 0) this.#neverSent(error)
+        reject(error)
+      })
     })
   }
 
-  async #work(): Promise<Attempt> {
+  /** Ends when it is known whether this speaks for the upstream. */
+  async #work(): Promise<void> {
     const { call, upstream } = this
+    this.#requestBody =
+      typeof call.body === 'function' ? await this.#made(call.body) : new RequestBody(call.body)
+    if (this.#error !== undefined) throw this.#error
+    if (upstream.slots.tryTake()) this.#holdsSlot = true
+    else await this.#waitForSlot()
+    if (this.#error !== undefined) throw this.#error
+    await (upstream.breaker?.fire(this) ?? this.send())
+  }
+
+  async #made(make: () => CallBody | Promise<CallBody>): Promise<RequestBody> {
+    this.#isMakingBody = true
+    const body = await make()
+    this.#isMakingBody = false
     try {
-      this.#requestBody = typeof call.body === 'function' ? await call.body() : call.body
-      if (this.#error !== undefined) throw this.#error
-      if (upstream.slots.tryTake()) this.#holdsSlot = true
-      else await this.#waitForSlot()
-      if (this.#error !== undefined) throw this.#error
-      return await (upstream.breaker?.fire(this) ?? this.send())
+      return new RequestBody(body)
     } catch (error) {
-      // when it was dispatched, undici tells how and when it ended
-      if (this.dispatchMs === 0) {
-        dropBody(this.#requestBody)
-        this.#end(resultOfError(error), blameOfError(error))
-      }
-      throw error
+      throw new CallInvalidError((error as Error).message, this.upstream.where, error)
     }
   }
 
   /** For the breaker: what it judges begins here, when a place in the pool is taken. */
-  send(): Promise<Attempt> {
+  send(): Promise<void> {
     const { call, upstream } = this
-    this.dispatchMs = this.#now()
+    const verdict = new Verdict()
+    this.#verdict = verdict
+    this.dispatchMs = this.#host.now()
     this.#timings.queueMs = this.dispatchMs - this.startMs
     call.outbound?.enter(this.dispatchMs)
     upstream.meter.phases.queue.record(this.#timings.queueMs / 1000)
-    return new Promise((resolve, reject) => {
-      this.#rejectSend = reject
-      try {
-        this.#dispatch(resolve, reject)
-      } catch (error) {
-        reject(this.failed(error))
-      }
-    })
+    this.#host.dispatched(this)
+    this.onDispatched?.()
+    try {
+      this.#dispatch(verdict)
+    } catch (error) {
+      verdict.bad(this.failed(error))
+    }
+    return verdict.given
   }
 
   cancel(reason: CancelReason, cause?: unknown): void {
@@ -110,14 +131,18 @@ export class Attempt implements Cancellable, RequestObserver {
     const error = this.#errorOf(reason, cause)
     this.#error = error
     this.#leaveQueue?.(error)
-    this.#rejectSend?.(error)
-    this.#rejectRun?.(error)
-    if (this.#responseBody !== undefined) this.#responseBody.on('error', ignore).destroy(error)
-    else this.#abort?.(error)
+    if (this.#isMakingBody) this.#neverSent(error)
+    this.#rejectRun(error)
+    if (this.#responseBody !== undefined) {
+      this.#responseBody.destroy(error)
+    } else {
+      this.#verdict?.bad(error)
+      this.#abort?.(error)
+    }
   }
 
   sent(abort: (error?: Error) => void): void {
-    this.sentMs = this.#now()
+    this.sentMs = this.#host.now()
     this.#abort = abort
     this.#timings.connectMs = this.sentMs - this.dispatchMs
     this.upstream.meter.phases.connect.record(this.#timings.connectMs / 1000)
@@ -125,7 +150,7 @@ export class Attempt implements Cancellable, RequestObserver {
   }
 
   answered(): void {
-    this.answerMs = this.#now()
+    this.answerMs = this.#host.now()
     this.#timings.firstByteMs = this.answerMs - this.sentMs
     this.#timings.totalMs = this.answerMs - this.call.startMs
     this.upstream.meter.phases.first_byte.record(this.#timings.firstByteMs / 1000)
@@ -138,33 +163,46 @@ export class Attempt implements Cancellable, RequestObserver {
   }
 
   failed(error: unknown): Error {
-    this.#error ??= translated(error, this.#stage, this.upstream.where)
+    this.#error ??= this.#whyFailed(error)
     // who does not read a failure to its end has seen enough of it
     if (this.#error instanceof CallAbortedError && this.#status >= 400) {
       this.#end(resultOfStatus(this.#status), blameOfStatus(this.#status))
     } else {
-      this.#end(resultOfError(this.#error), blameOfError(this.#error))
+      this.#end(resultOfError(this.#error), blameOfError(this.#error), this.#error)
     }
     return this.#error
   }
 
-  #dispatch(resolve: (attempt: Attempt) => void, reject: (error: Error) => void): void {
-    const options = this.call.dispatchOptions(this, this.#requestBody)
+  #whyFailed(error: unknown): Error {
+    const { where } = this.upstream
+    const isOfBody = this.#requestBody?.hasFailedWith(error) === true
+    return isOfBody && !(error instanceof TypeError)
+      ? new CallAbortedError(where, error)
+      : translated(error, this.#stage, where)
+  }
+
+  #dispatch(verdict: Verdict): void {
+    const options = this.call.dispatchOptions(this, this.#requestBody?.content)
     this.upstream.dispatcher.request(options, (error, data) => {
-      if (error !== null) return reject(this.failed(error))
+      if (error !== null) return verdict.bad(this.failed(error))
       this.#take(data)
-      if (blameOfStatus(this.#status) === 'upstream') reject(new FailedStatus(this))
-      else resolve(this)
+      if (blameOfStatus(this.#status) === 'upstream') {
+        verdict.bad(new FailedStatus(this))
+      } else {
+        this.#resolveRun(this)
+        verdict.goodAfter(this.upstream.verdictMs)
+      }
     })
   }
 
   /** Nobody wants its answer: the connection is free again when that has come, unless it is long. */
   discard(): void {
-    this.#responseBody?.dump().catch(ignore)
+    this.#responseBody?.dump().catch(() => {})
   }
 
   #take(data: Dispatcher.ResponseData<unknown>): void {
-    this.#responseBody = data.body
+    // destroyed by its reader without listening, or broken off unread: no reason to end the process
+    this.#responseBody = data.body.on('error', () => {})
     this.#status = data.statusCode
     this.response = {
       status: data.statusCode,
@@ -192,7 +230,7 @@ export class Attempt implements Cancellable, RequestObserver {
       this.#leaveQueue = undefined
       // also when it was called off just before it goes on: it must be given back
       this.#holdsSlot = waiting.isIn
-      call.outboundQueue?.leave(this.#now())
+      call.outboundQueue?.leave(this.#host.now())
     }
   }
 
@@ -207,23 +245,36 @@ export class Attempt implements Cancellable, RequestObserver {
   /** Whether the upstream, and not a queue or an impatient caller, used most of the time there was. */
   #isUpstreamLate(): boolean {
     if (this.dispatchMs === 0 || this.answerMs !== 0) return false
-    const nowMs = this.#now()
-    const withUpstreamMs = nowMs - this.dispatchMs
     const { call } = this
-    if (call.isDeadlineInherited && withUpstreamMs < call.patienceMs) return false
-    return withUpstreamMs * 2 >= nowMs - call.startMs
+    if (call.isDeadlineInherited) return false
+    const nowMs = this.#host.now()
+    return (nowMs - this.dispatchMs) * 2 >= nowMs - call.startMs
   }
 
-  #end(result: AttemptResult, blame: Blame): void {
+  #neverSent(error: unknown): void {
+    this.#requestBody?.drop()
+    this.#end(resultOfError(error), blameOfError(error))
+  }
+
+  /** @param error what it failed with, if not with an answer */
+  #end(result: AttemptResult, blame: Blame, error?: Error): void {
     if (this.endMs !== 0) return
-    this.endMs = this.#now()
+    this.endMs = this.#host.now()
     const { call, upstream } = this
     call.lifetime.remove(this)
     if (this.dispatchMs !== 0) call.outbound?.leave(this.endMs)
     upstream.note(result, blame, this.dispatchMs === 0 ? undefined : this.endMs - this.dispatchMs)
     if (this.#holdsSlot) upstream.slots.release()
-    this.#onEnd(this, blame)
+    this.#judge(blame, error)
+    this.#host.ended(this, blame)
+  }
+
+  /** An answer that began well and was left by its reader is a good one. */
+  #judge(blame: Blame, error: Error | undefined): void {
+    const verdict = this.#verdict
+    if (verdict === undefined) return
+    if (error === undefined || (this.answerMs !== 0 && blame !== 'upstream')) verdict.good()
+    else if (verdict.isEarly) this.upstream.reportLate(error)
+    else verdict.bad(error)
   }
 }
-
-function ignore(): void {}

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream'
 import type { RequestPart, RequestRecord } from '@fastify-vitals/metrics'
 import type { Dispatcher } from 'undici'
 import type { Attempt } from './attempt.ts'
@@ -8,6 +7,7 @@ import type { Whereabouts } from './errors.ts'
 import type { Lifetime } from './lifetime.ts'
 import type { ResolvedClientOptions } from './option-types.ts'
 import { hasIdempotencyKey, isReplayable } from './policies/retry-policy.ts'
+import { checkBody } from './request-body.ts'
 import { addTraceContext } from './trace-context.ts'
 
 /** A deadline so far ahead is none that anybody meant. */
@@ -33,6 +33,7 @@ export class Call {
   lifetime!: Lifetime
   /** Made so far, hedges included. */
   attempts = 0
+  wasDispatched = false
   /** Origin of the last one; -1 before the first. */
   lastIndex = -1
   #answer: Attempt | undefined
@@ -45,6 +46,7 @@ export class Call {
     record: RequestRecord | undefined,
     nowMs: number
   ) {
+    if (typeof given.body !== 'function') checkBody(given.body)
     this.#path = pathWith(given)
     this.options = options
     this.method = given.method?.toUpperCase() ?? 'GET'
@@ -59,11 +61,6 @@ export class Call {
     this.allowedMs = this.isDeadlineInherited ? leftMs! : ownMs
     this.outbound = record?.part('outbound')
     this.outboundQueue = record?.part('outbound_queue')
-  }
-
-  /** How long an upstream may take before an impatient caller is no excuse for it. */
-  get patienceMs(): number {
-    return this.options.slowUpstreamMs
   }
 
   get deadlineMs(): number {
@@ -117,11 +114,6 @@ export function callOf(
   } catch (error) {
     throw new CallInvalidError((error as Error).message, where, error)
   }
-}
-
-/** Closes a body that nobody will send, if it is a stream. */
-export function dropBody(body: unknown): void {
-  if (body instanceof Readable && !body.destroyed) body.on('error', () => {}).destroy()
 }
 
 /** @throws CallInvalidError for what can't be a call */

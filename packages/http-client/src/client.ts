@@ -1,10 +1,11 @@
 import type { RequestRecord } from '@fastify-vitals/metrics'
 import { Attempt } from './attempt.ts'
-import type { Blame } from './blame.ts'
+import type { AttemptHost } from './attempt.ts'
 import { CallBudget } from './call-budget.ts'
-import { callOf, checkCall, dropBody } from './call.ts'
+import { callOf, checkCall } from './call.ts'
 import type { Call } from './call.ts'
 import type { CallOptions, ClientResponse, HttpClient } from './call-types.ts'
+import { goneError, isGone } from './client-gone.ts'
 import type { ClientMeter, RetryReason } from './client-metrics.ts'
 import { CallAbortedError, ClientClosedError, DeadlineError } from './errors.ts'
 import { FailedStatus } from './failed-status.ts'
@@ -16,6 +17,7 @@ import type { ResolvedClientOptions, ResolvedHedging } from './option-types.ts'
 import type { Origins } from './origins.ts'
 import { Hedge } from './policies/hedge.ts'
 import { IDEMPOTENT_METHODS } from './policies/retry-policy.ts'
+import { dropBody } from './request-body.ts'
 import { RetryPlan } from './retry-plan.ts'
 
 /** What a client stands on. */
@@ -44,7 +46,7 @@ export class Client implements HttpClient {
   readonly #retries: RetryPlan | undefined
   #hedge: Hedge | undefined
   readonly #lifetimes = new Set<Lifetime>()
-  readonly #onAttemptEnd: (attempt: Attempt, blame: Blame) => void
+  readonly #attempts: AttemptHost
   readonly #forget = (ended: Lifetime): void => void this.#lifetimes.delete(ended)
   #isClosed = false
 
@@ -56,9 +58,13 @@ export class Client implements HttpClient {
     this.#budget = new CallBudget(options.retryBudget)
     const { retry } = options
     if (retry !== false) this.#retries = new RetryPlan(retry, parts.random)
-    this.#onAttemptEnd = (attempt, blame) => {
-      attempt.call.ended(attempt)
-      if (origins.end(attempt.upstream, blame, parts.now())) parts.meter.ejections.add()
+    this.#attempts = {
+      now: parts.now,
+      dispatched: ({ call, dispatchMs }) => this.#earn(call, dispatchMs),
+      ended(attempt, blame) {
+        attempt.call.ended(attempt)
+        if (origins.end(attempt.upstream, blame, parts.now())) parts.meter.ejections.add()
+      }
     }
   }
 
@@ -81,12 +87,15 @@ export class Client implements HttpClient {
     checkCall(given, where)
     const { signal } = given
     if (signal?.aborted) throw new CallAbortedError(where, signal.reason)
+    const record = currentRequest()
+    const response = this.options.abortWithRequest ? record?.reply.raw : undefined
+    if (response !== undefined && isGone(response)) throw new CallAbortedError(where, goneError())
     const nowMs = now()
-    const call = callOf(given, this.options, currentRequest(), nowMs, where)
+    const call = callOf(given, this.options, record, nowMs, where)
     if (call.allowedMs <= 0) throw new DeadlineError(0, where, false)
-    call.lifetime = new Lifetime(call.deadlineMs, nowMs, signal, this.#forget)
+    const onEnd = this.#forget
+    call.lifetime = new Lifetime(call.deadlineMs, nowMs, { signal, response, onEnd })
     this.#lifetimes.add(call.lifetime)
-    this.#budget.deposit(nowMs)
     meter.calls.add()
     return call
   }
@@ -143,11 +152,17 @@ export class Client implements HttpClient {
   }
 
   #attempt(call: Call): Attempt {
-    const { now } = this.#parts
-    const upstream = this.origins.begin(call.lastIndex, now())
+    const upstream = this.origins.begin(call.lastIndex, this.#parts.now())
     call.lastIndex = upstream.index
     call.attempts++
-    return new Attempt(call, upstream, now, this.#onAttemptEnd)
+    return new Attempt(call, upstream, this.#attempts)
+  }
+
+  /** Retries are a share of the calls that upstreams saw: what we refuse ourselves earns none. */
+  #earn(call: Call, nowMs: number): void {
+    if (call.wasDispatched) return
+    call.wasDispatched = true
+    this.#budget.deposit(nowMs)
   }
 
   #mayRetry(reason: RetryReason): boolean {

@@ -1,9 +1,21 @@
+import type { ServerResponse } from 'node:http'
+import { onGone } from './client-gone.ts'
+
 /** Why a call, or an attempt of it, must end before its time. */
 export type CancelReason = 'deadline' | 'aborted' | 'superseded' | 'closed'
 
 /** Something under way that can be told to end. */
 export interface Cancellable {
   cancel(reason: CancelReason, cause?: unknown): void
+}
+
+/** Who else may end a call, and who is told of its end. */
+export interface LifetimeOptions {
+  readonly signal: AbortSignal | undefined
+  /** To the client that the call is made for: it ends when that goes away. */
+  readonly response: ServerResponse | undefined
+  /** Called once, when it has ended. */
+  readonly onEnd: (lifetime: Lifetime) => void
 }
 
 /**
@@ -14,27 +26,20 @@ export class Lifetime {
   readonly deadlineMs: number
   #parts: Set<Cancellable> = new Set()
   #timer: NodeJS.Timeout | undefined
-  readonly #signal: AbortSignal | undefined
-  readonly #onAbort: (() => void) | undefined
   readonly #onEnd: (lifetime: Lifetime) => void
+  #stopListening: (() => void)[] = []
   #cancelled: { readonly reason: CancelReason; readonly cause: unknown } | undefined
 
-  /** @param onEnd called once, when it has ended */
-  constructor(
-    deadlineMs: number,
-    nowMs: number,
-    signal: AbortSignal | undefined,
-    onEnd: (lifetime: Lifetime) => void
-  ) {
+  constructor(deadlineMs: number, nowMs: number, { signal, response, onEnd }: LifetimeOptions) {
     this.deadlineMs = deadlineMs
     this.#onEnd = onEnd
     const leftMs = Math.max(0, Math.ceil(deadlineMs - nowMs))
     this.#timer = setTimeout(() => this.cancel('deadline'), leftMs)
     this.#timer.unref()
-    this.#signal = signal
-    if (signal === undefined) return
-    this.#onAbort = () => this.cancel('aborted', signal.reason)
-    signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal !== undefined) this.#endWith(signal)
+    if (response !== undefined) {
+      this.#stopListening.push(onGone(response, (error) => this.cancel('aborted', error)))
+    }
   }
 
   /** From now on the part is told; at once, when it is too late already. */
@@ -60,7 +65,7 @@ export class Lifetime {
     if (this.#timer === undefined) return
     clearTimeout(this.#timer)
     this.#timer = undefined
-    if (this.#onAbort !== undefined) this.#signal?.removeEventListener('abort', this.#onAbort)
+    for (const stop of this.#stopListening) stop()
     this.#onEnd(this)
   }
 
@@ -80,5 +85,11 @@ export class Lifetime {
       timer.unref()
       this.add(part)
     })
+  }
+
+  #endWith(signal: AbortSignal): void {
+    const onAbort = (): void => this.cancel('aborted', signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#stopListening.push(() => signal.removeEventListener('abort', onAbort))
   }
 }

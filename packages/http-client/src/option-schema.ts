@@ -224,6 +224,10 @@ const passedOn = {
       description: 'header of milliseconds left, lower case'
     })
   ),
+  abortWithRequest: flag(
+    'a call ends when the client goes away that waits for the request it is made for',
+    true
+  ),
   forwardTrace: flag('passes the trace context on: of the active span, or of the request', true),
   requestIdHeader: Type.Optional(
     Type.String({

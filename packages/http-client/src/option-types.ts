@@ -48,6 +48,7 @@ export interface ClientPolicyOptions {
   ssrfGuard?: false | SsrfGuardOptions
   inheritDeadline?: boolean
   sendDeadline?: boolean
+  abortWithRequest?: boolean
   deadlineHeader?: string
   forwardTrace?: boolean
   requestIdHeader?: string

@@ -1,6 +1,6 @@
 import { ensureBreakers } from '@fastify-vitals/circuit-breaker'
 import { VitalsDeclarationError, ensureVitals } from '@fastify-vitals/metrics'
-import type { Vitals } from '@fastify-vitals/metrics'
+import type { RequestRecord, Vitals } from '@fastify-vitals/metrics'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { blameOfError } from './blame.ts'
@@ -51,7 +51,9 @@ const plugin: FastifyPluginAsync<HttpClientOptions> = async (app, given) => {
   await ensureBreakers(app)
   if (options.followRequests) vitals.requests.follow()
   const shared = SHARED.get(vitals) ?? share(app, vitals, options)
-  const declare = declarer(app, vitals, shared, given.defaults ?? {})
+  const currentRequest = (): RequestRecord | undefined =>
+    options.followRequests ? vitals.requests.current() : undefined
+  const declare = declarer(app, currentRequest, shared, given.defaults ?? {})
   app.decorate('httpClient', (name: string, declared?: ClientOptions) =>
     declared === undefined ? shared.clients.get(name) : declare(name, declared)
   )
@@ -99,7 +101,7 @@ function showAt(vitals: Vitals, clients: ClientList): void {
 
 function declarer(
   app: FastifyInstance,
-  vitals: Vitals,
+  currentRequest: () => RequestRecord | undefined,
   { clients, metrics, idle }: Shared,
   defaults: ClientPolicyOptions
 ): (name: string, given: ClientOptions) => Client {
@@ -116,7 +118,7 @@ function declarer(
       return new Client(name, options, new Origins(upstreams, options, Math.random), {
         now,
         random: Math.random,
-        currentRequest: () => vitals.requests.current(),
+        currentRequest,
         meter: metrics.client(name)
       })
     })

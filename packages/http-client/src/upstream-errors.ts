@@ -44,10 +44,9 @@ export function translated(error: unknown, stage: Stage, where: Whereabouts): Er
       error
     )
   }
-  if (stage === 'unsent' && code === undefined && !(error instanceof AggregateError)) {
-    // connections fail with codes: this was thrown while the request was made
-    return new CallInvalidError(detail, where, error)
-  }
+  // connections fail with codes: this was thrown while the request was made or written
+  const isCoded = typeof code === 'string' || error instanceof AggregateError
+  if (!isCoded || error instanceof TypeError) return new CallInvalidError(detail, where, error)
   if (stage === 'unsent') {
     return new UpstreamError(
       'unreachable',

@@ -1,7 +1,6 @@
 import type { Breaker } from '@fastify-vitals/circuit-breaker'
 import { Pool } from 'undici'
 import type { buildConnector } from 'undici'
-import type { Attempt } from './attempt.ts'
 import type { AttemptResult, Blame } from './blame.ts'
 import type { OriginMeter } from './client-metrics.ts'
 import type { Whereabouts } from './errors.ts'
@@ -19,7 +18,15 @@ export interface IdleLimit {
   openSockets: number
 }
 
-export type UpstreamBreaker = Breaker<[Attempt], Attempt>
+/** An answer that has gone on for so long is taken for a good one. */
+const VERDICT_MS = 1000
+
+/** Work that a breaker judges by how its promise ends. */
+export interface Judged {
+  send(): Promise<void>
+}
+
+export type UpstreamBreaker = Breaker<[Judged], void>
 
 /** What becomes known of an origin as attempts end. */
 export interface OriginFigures {
@@ -49,6 +56,8 @@ export class Upstream {
     lastUsedAt: 0
   }
   breaker: UpstreamBreaker | undefined
+  /** Sooner than a breaker gives up those that it lets through to try. */
+  readonly verdictMs: number
   readonly #pool: Pool
   readonly #maxIdle: number
   readonly #idle: IdleLimit
@@ -64,6 +73,7 @@ export class Upstream {
     this.index = index
     this.where = { client, origin }
     this.meter = parts.meter
+    this.verdictMs = Math.min(VERDICT_MS, openMsOf(options) / 2)
     this.#idle = parts.idle
     this.#maxIdle = options.maxIdlePerOrigin ?? Infinity
     this.slots = new Slots(
@@ -126,6 +136,13 @@ export class Upstream {
     if (blame === 'upstream') figures.failed++
   }
 
+  /** An answer failed that was taken for a good one: to the breaker that is one more call. */
+  reportLate(error: Error): void {
+    const { breaker } = this
+    if (breaker?.state !== 'closed') return
+    breaker.fire({ send: () => Promise.reject(error) }).catch(() => {})
+  }
+
   /** Forgets how calls went; when it was last used stays so. */
   reset(): void {
     Object.assign(this.figures, { requests: 0, failed: 0, refused: 0, totalMs: 0 })
@@ -144,6 +161,10 @@ export class Upstream {
     this.#openSockets += by
     this.#idle.openSockets += by
   }
+}
+
+function openMsOf({ breaker }: ResolvedClientOptions): number {
+  return (breaker === false ? undefined : breaker.openMs) ?? Infinity
 }
 
 function poolOptions(options: ResolvedClientOptions): Pool.Options {
