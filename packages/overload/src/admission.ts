@@ -23,6 +23,8 @@ export interface AdmissionParts {
   readonly now: () => number
   /** Calls back after the sockets were looked at. */
   readonly soon: (callback: () => void) => void
+  /** Whether a connection was accepted since it was asked last. */
+  readonly hasNews: () => boolean
   /** Calls back after some milliseconds; asked for one at a time. */
   readonly later: (callback: () => void, ms: number) => void
 }
@@ -44,6 +46,7 @@ export class Admission {
   readonly #limit: GradientLimit
   readonly #turn: Turn
   readonly #inside = new Lane()
+  #dispatchedMs = -Infinity
   #isScheduled = false
   #isTimed = false
 
@@ -163,6 +166,12 @@ export class Admission {
     this.#isScheduled = false
     const { now } = this.#parts
     const startMs = now()
+    // Node accepts one connection each time it looks at the sockets. If handlers ran in between, new
+    // ones would wait for seconds, unseen, until their clients give up and try again with new ones.
+    if (this.#parts.hasNews() && startMs - this.#dispatchedMs < this.#options.turnMs) {
+      this.#schedule()
+      return
+    }
     this.patience.look(this.waiting === 0, startMs)
     this.#refuseLate(startMs, this.#options.maxWaitMs, 0)
     let nowMs = startMs
@@ -173,6 +182,7 @@ export class Admission {
       nowMs = now()
       entrant = nowMs - startMs < this.#options.turnMs ? this.#take() : undefined
     }
+    this.#dispatchedMs = nowMs
     this.#turn.worked(nowMs)
     this.patience.look(this.waiting === 0, nowMs)
     this.#refuseLate(nowMs, this.patience.longestWaitMs, 1)

@@ -117,6 +117,8 @@ function makeAdmission(
   partitions: readonly Partition[]
 ): Admission {
   let sweep: NodeJS.Timeout | undefined
+  let isNews = false
+  app.server.on('connection', () => (isNews = true))
   app.addHook('onClose', async () => clearTimeout(sweep))
   return new Admission(
     { ...queue, maxQueueLength: queue.maxLength, turnMs, longLivedMs },
@@ -124,6 +126,11 @@ function makeAdmission(
       limit,
       partitions,
       now,
+      hasNews() {
+        const wasNews = isNews
+        isNews = false
+        return wasNews
+      },
       soon: (callback) => void setImmediate(callback),
       later(callback, ms) {
         sweep = setTimeout(callback, ms)

@@ -18,6 +18,8 @@ import { Turn } from '../src/turn.ts'
 class Door {
   readonly clock = new ManualClock()
   readonly log: string[] = []
+  /** Whether a connection was accepted at every look. */
+  hasNews = false
   readonly partitions: Partition[]
   readonly admission: Admission
   #soon: (() => void) | undefined
@@ -43,6 +45,7 @@ class Door {
         limit: fixed(limit),
         partitions: this.partitions,
         now: this.clock.now,
+        hasNews: () => this.hasNews,
         soon: (callback) => (this.#soon = callback),
         later: (callback, ms) => (this.#later = { callback, atMs: this.clock.now() + ms })
       }
@@ -257,6 +260,26 @@ t.test('handlers that block get few at a time, so that newcomers are seen in bet
   t.same(door.news(), ['important in'], 'so it is seen in time')
   door.turn()
   t.same(door.news(), ['b in'])
+  t.end()
+})
+
+t.test('while new connections come, the sockets are looked at again, but not for ever', (t) => {
+  const door = new Door(1, { turnMs: 2 })
+  const first = door.ask('first')
+  const a = door.ask('a')
+  door.ask('b')
+  door.leave(first)
+  door.turn()
+  t.same(door.news(), ['first in', 'a in'], 'handlers have not run just now')
+  door.hasNews = true
+  door.ask('c', 'critical')
+  door.leave(a)
+  door.turn()
+  t.same(door.news(), [], 'others may come yet')
+  door.clock.advance(2)
+  door.turn()
+  t.same(door.news(), ['c in'])
+  t.equal(door.admission.waiting, 1)
   t.end()
 })
 

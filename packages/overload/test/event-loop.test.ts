@@ -119,6 +119,7 @@ class SimulatedLoop {
       limit,
       partitions: [this.partition],
       now: () => this.nowMs,
+      hasNews: () => false,
       soon: (callback) => (this.#soon = callback),
       later: (callback, ms) => (this.#timer = { callback, atMs: this.nowMs + ms })
     })
