@@ -1,43 +1,11 @@
-import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { eventually, promtoolCheck, skipOrFail, startPrometheus } from '@fastify-vitals/testing'
 import t from 'tap'
+import { addressOf, run, stopAll } from './shop-runs.ts'
 
-const FLAGS = ['--conditions=@fastify-vitals/source', '--import=./scripts/strip-types.mjs']
-
-interface Run {
-  readonly child: ChildProcess
-  readonly output: () => string
-  readonly code: Promise<number | null>
-}
-
-const children: ChildProcess[] = []
-// whatever a test that failed left running
-t.teardown(() => {
-  for (const child of children) child.kill('SIGKILL')
-})
-
-function run(file: string, args: readonly string[], env: Record<string, string> = {}): Run {
-  const { DATABASE_URL: _, ...inherited } = process.env
-  const child = spawn(process.execPath, [...FLAGS, `apps/example/src/${file}`, ...args], {
-    env: { ...inherited, ...env }
-  })
-  children.push(child)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-  return {
-    child,
-    output: () => output,
-    code: once(child, 'exit').then(([code]) => code as number | null)
-  }
-}
-
-async function addressOf(shop: Run): Promise<string> {
-  return await eventually(() => /serving on (\S+)/.exec(shop.output())?.[1], 40_000)
-}
+t.teardown(stopAll)
 
 t.test('a request that is under way is finished before the shop stops', async (t) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -79,27 +47,6 @@ t.test('a port that is in use is told', async (t) => {
   t.equal(await shop.code, 1)
   t.match(shop.output(), /the port is in use; choose another one with PORT/)
   server.close()
-})
-
-t.test('the demo ends well and tells what changed', async (t) => {
-  const demo = run('demo.ts', ['--seconds', '3'])
-  t.equal(await demo.code, 0, demo.output())
-  t.match(demo.output(), /slower {2}GET \/customers\/:id\/orders/)
-  t.match(demo.output(), /GET \/products\/:id +\d+/)
-  t.match(demo.output(), /203\.0\.113\.9 +\d+ +[1-9]\d*\n/)
-  t.match(demo.output(), /all other visitors +\d+ +0\n/)
-  t.match(demo.output(), /s {2}breaker open: 5 calls in a row failed/)
-  t.match(demo.output(), /s {2}breaker closed: its probes succeeded/)
-  t.match(demo.output(), /[1-9]\d* kB were not sent/)
-  t.match(demo.output(), 'The demo is over')
-})
-
-t.test('the demo refuses what it does not know', async (t) => {
-  for (const args of [['--seconds', '0'], ['--nope']]) {
-    const demo = run('demo.ts', args)
-    t.equal(await demo.code, 1)
-    t.match(demo.output(), /--seconds must be a whole number from 1 to 20, got "0"|--nope/)
-  }
 })
 
 t.test('a real Prometheus scrapes the shop, and agrees with its own figures', async (t) => {
