@@ -1,5 +1,5 @@
 /** Fewer bodies prove nothing. */
-export const FEWEST_BODIES = 20
+const FEWEST_BODIES = 20
 /** Less than this saved is not worth two headers and a decoder. */
 const LEAST_SAVED_RATIO = 0.1
 /**

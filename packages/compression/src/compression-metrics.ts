@@ -2,7 +2,7 @@ import type { Counter, CounterFamily, Vitals } from '@fastify-vitals/metrics'
 import type { Encoding } from './codecs.ts'
 
 /** Why a body went out as it was. */
-export const SKIP_REASONS = [
+const SKIP_REASONS = [
   'small',
   'type',
   'encoded',
@@ -21,7 +21,7 @@ export const SKIP_REASONS = [
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
 /** What became of an encoded request body. */
-export const DECODE_RESULTS = [
+const DECODE_RESULTS = [
   'ok',
   'unsupported',
   'too_large',
