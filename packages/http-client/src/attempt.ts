@@ -115,7 +115,7 @@ export class Attempt implements Cancellable, RequestObserver {
     this.dispatchMs = this.#host.now()
     this.#timings.queueMs = this.dispatchMs - this.startMs
     call.outbound?.enter(this.dispatchMs)
-    upstream.meter.phases.queue.record(this.#timings.queueMs / 1000)
+    upstream.meter.record('queue', this.#timings.queueMs)
     this.#host.dispatched(this)
     this.onDispatched?.()
     try {
@@ -145,7 +145,7 @@ export class Attempt implements Cancellable, RequestObserver {
     this.sentMs = this.#host.now()
     this.#abort = abort
     this.#timings.connectMs = this.sentMs - this.dispatchMs
-    this.upstream.meter.phases.connect.record(this.#timings.connectMs / 1000)
+    this.upstream.meter.record('connect', this.#timings.connectMs)
     if (this.#error !== undefined) abort(this.#error)
   }
 
@@ -153,13 +153,13 @@ export class Attempt implements Cancellable, RequestObserver {
     this.answerMs = this.#host.now()
     this.#timings.firstByteMs = this.answerMs - this.sentMs
     this.#timings.totalMs = this.answerMs - this.call.startMs
-    this.upstream.meter.phases.first_byte.record(this.#timings.firstByteMs / 1000)
+    this.upstream.meter.record('first_byte', this.#timings.firstByteMs)
   }
 
   completed(): void {
     this.#end(resultOfStatus(this.#status), blameOfStatus(this.#status))
     this.#timings.bodyMs = this.endMs - this.answerMs
-    this.upstream.meter.phases.body.record(this.#timings.bodyMs / 1000)
+    this.upstream.meter.record('body', this.#timings.bodyMs)
   }
 
   failed(error: unknown): Error {

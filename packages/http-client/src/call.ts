@@ -1,6 +1,7 @@
 import type { RequestPart, RequestRecord } from '@fastify-vitals/metrics'
 import type { Dispatcher } from 'undici'
 import type { Attempt } from './attempt.ts'
+import type { CallPolicies, CallPolicy } from './call-policies.ts'
 import type { CallBody, CallOptions } from './call-types.ts'
 import { CallInvalidError } from './errors.ts'
 import type { Whereabouts } from './errors.ts'
@@ -20,8 +21,8 @@ export class Call {
   readonly options: ResolvedClientOptions
   readonly method: string
   readonly body: CallOptions['body']
-  /** Whoever calls says that it may be sent twice. */
-  readonly isIdempotent: boolean
+  /** Whether whoever calls says that it may be sent twice; `undefined`: its method tells. */
+  readonly isIdempotent: boolean | undefined
   readonly isReplayable: boolean
   readonly startMs: number
   /** Milliseconds that it may take in all. */
@@ -31,6 +32,7 @@ export class Call {
   readonly outbound: RequestPart | undefined
   readonly outboundQueue: RequestPart | undefined
   lifetime!: Lifetime
+  policy!: CallPolicy
   /** Made so far, hedges included. */
   attempts = 0
   wasDispatched = false
@@ -52,7 +54,7 @@ export class Call {
     this.method = given.method?.toUpperCase() ?? 'GET'
     this.body = given.body
     this.#headers = headersOf(given, options, record)
-    this.isIdempotent = given.idempotent ?? hasIdempotencyKey(this.#headers)
+    this.isIdempotent = given.idempotent ?? (hasIdempotencyKey(this.#headers) ? true : undefined)
     this.isReplayable = typeof given.body === 'function' || isReplayable(given.body)
     this.startMs = nowMs
     const ownMs = Math.min(given.timeoutMs ?? options.timeoutMs, MAX_MS)
@@ -105,12 +107,15 @@ export class Call {
 export function callOf(
   given: CallOptions,
   options: ResolvedClientOptions,
+  policies: CallPolicies,
   record: RequestRecord | undefined,
   nowMs: number,
   where: Whereabouts
 ): Call {
   try {
-    return new Call(given, options, record, nowMs)
+    const call = new Call(given, options, record, nowMs)
+    call.policy = policies.of(call, given)
+    return call
   } catch (error) {
     throw new CallInvalidError((error as Error).message, where, error)
   }
@@ -124,7 +129,10 @@ export function checkCall(given: CallOptions, where: Whereabouts): void {
       where
     )
   }
-  const { timeoutMs, method } = given
+  const { timeoutMs, method, signal } = given
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw new CallInvalidError('signal must be an AbortSignal', where)
+  }
   if (timeoutMs !== undefined && !(timeoutMs > 0)) {
     throw new CallInvalidError(`timeoutMs must be > 0, got ${String(timeoutMs)}`, where)
   }

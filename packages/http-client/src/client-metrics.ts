@@ -9,25 +9,39 @@ import type { AttemptResult } from './blame.ts'
 
 export type Phase = 'queue' | 'connect' | 'first_byte' | 'body'
 
-const PHASES: readonly Phase[] = ['queue', 'connect', 'first_byte', 'body']
-
 /** What makes another attempt. */
 export type RetryReason = 'status' | 'connection'
 
-/** Counts the attempts at one origin. A series is made when it is first needed, and then kept. */
-export class OriginMeter {
-  readonly phases: Readonly<Record<Phase, Histogram>>
-  readonly #results: Partial<Record<AttemptResult, Counter>> = {}
-  readonly #make: (result: AttemptResult) => Counter
+/** Makes the series of one origin. */
+interface SeriesOfOrigin {
+  readonly counter: (result: AttemptResult) => Counter
+  readonly histogram: (phase: Phase) => Histogram
+}
 
-  constructor(make: (result: AttemptResult) => Counter, phases: Record<Phase, Histogram>) {
-    this.#make = make
-    this.phases = phases
+/** Measures the attempts at one origin. A series is made when it is first needed, and then kept. */
+export class OriginMeter {
+  readonly #phases: Partial<Record<Phase, Histogram>> = {}
+  readonly #results: Partial<Record<AttemptResult, Counter>> = {}
+  readonly #series: SeriesOfOrigin
+
+  constructor(series: SeriesOfOrigin) {
+    this.#series = series
   }
 
   count(result: AttemptResult): void {
-    const counter = (this.#results[result] ??= this.#make(result))
+    const counter = (this.#results[result] ??= this.#series.counter(result))
     counter.add()
+  }
+
+  record(phase: Phase, ms: number): void {
+    const histogram = (this.#phases[phase] ??= this.#series.histogram(phase))
+    histogram.record(ms / 1000)
+  }
+
+  /** 95 % take so many milliseconds at most; `undefined` before there were any. */
+  p95Ms(phase: Phase): number | undefined {
+    const seconds = this.#phases[phase]?.latency.quantile(0.95)
+    return seconds === undefined ? undefined : seconds * 1000
   }
 }
 
@@ -91,13 +105,10 @@ export class ClientMetrics {
   }
 
   origin(client: string, origin: string): OriginMeter {
-    const phases = PHASES.map(
-      (phase) => [phase, this.#durations.with({ client, origin, phase })] as const
-    )
-    return new OriginMeter(
-      (result) => this.#requests.with({ client, origin, result }),
-      Object.fromEntries(phases) as Record<Phase, Histogram>
-    )
+    return new OriginMeter({
+      counter: (result) => this.#requests.with({ client, origin, result }),
+      histogram: (phase) => this.#durations.with({ client, origin, phase })
+    })
   }
 
   client(client: string): ClientMeter {

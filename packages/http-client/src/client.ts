@@ -4,6 +4,7 @@ import type { AttemptHost } from './attempt.ts'
 import { CallBudget } from './call-budget.ts'
 import { callOf, checkCall } from './call.ts'
 import type { Call } from './call.ts'
+import { CallPolicies } from './call-policies.ts'
 import type { CallOptions, ClientResponse, HttpClient } from './call-types.ts'
 import { goneError, isGone } from './client-gone.ts'
 import type { ClientMeter, RetryReason } from './client-metrics.ts'
@@ -12,13 +13,9 @@ import { FailedStatus } from './failed-status.ts'
 import { raceWithHedge } from './hedged.ts'
 import { Lifetime } from './lifetime.ts'
 import type { CancelReason } from './lifetime.ts'
-import { HEDGING_DEFAULTS, RETRY_DEFAULTS } from './options.ts'
-import type { ResolvedClientOptions, ResolvedHedging } from './option-types.ts'
+import type { ResolvedClientOptions } from './option-types.ts'
 import type { Origins } from './origins.ts'
-import { Hedge } from './policies/hedge.ts'
-import { IDEMPOTENT_METHODS } from './policies/retry-policy.ts'
 import { dropBody } from './request-body.ts'
-import { RetryPlan } from './retry-plan.ts'
 
 /** What a client stands on. */
 export interface ClientParts {
@@ -43,8 +40,7 @@ export class Client implements HttpClient {
   readonly origins: Origins
   readonly #parts: ClientParts
   readonly #budget: CallBudget
-  readonly #retries: RetryPlan | undefined
-  #hedge: Hedge | undefined
+  readonly #policies: CallPolicies
   readonly #lifetimes = new Set<Lifetime>()
   readonly #attempts: AttemptHost
   readonly #forget = (ended: Lifetime): void => void this.#lifetimes.delete(ended)
@@ -56,8 +52,7 @@ export class Client implements HttpClient {
     this.origins = origins
     this.#parts = parts
     this.#budget = new CallBudget(options.retryBudget)
-    const { retry } = options
-    if (retry !== false) this.#retries = new RetryPlan(retry, parts.random)
+    this.#policies = new CallPolicies(options, this.#budget, parts.random)
     this.#attempts = {
       now: parts.now,
       dispatched: ({ call, dispatchMs }) => this.#earn(call, dispatchMs),
@@ -72,7 +67,7 @@ export class Client implements HttpClient {
     let call: Call | undefined
     try {
       call = this.#begin(given)
-      return await this.#untilDone(call, given)
+      return await this.#untilDone(call)
     } catch (error) {
       call?.lifetime.end()
       dropBody(given?.body)
@@ -91,7 +86,7 @@ export class Client implements HttpClient {
     const response = this.options.abortWithRequest ? record?.reply.raw : undefined
     if (response !== undefined && isGone(response)) throw new CallAbortedError(where, goneError())
     const nowMs = now()
-    const call = callOf(given, this.options, record, nowMs, where)
+    const call = callOf(given, this.options, this.#policies, record, nowMs, where)
     if (call.allowedMs <= 0) throw new DeadlineError(0, where, false)
     const onEnd = this.#forget
     call.lifetime = new Lifetime(call.deadlineMs, nowMs, { signal, response, onEnd })
@@ -100,11 +95,10 @@ export class Client implements HttpClient {
     return call
   }
 
-  async #untilDone(call: Call, given: CallOptions): Promise<ClientResponse> {
-    const retries = this.#retriesOf(given)
-    const hedge = this.#hedgeOf(call, given)
+  async #untilDone(call: Call): Promise<ClientResponse> {
+    const { retries } = call.policy
     for (;;) {
-      const { answer, error } = await this.#round(call, hedge)
+      const { answer, error } = await this.#round(call)
       const outcome = answer === undefined ? { error } : { response: answer.response }
       const waitMs = retries?.waitMs(call, outcome, this.#parts.now())
       if (waitMs === undefined || !this.#mayRetry(answer === undefined ? 'connection' : 'status')) {
@@ -118,36 +112,29 @@ export class Client implements HttpClient {
   }
 
   /** One attempt, and maybe its hedge. */
-  async #round(call: Call, hedge: Hedge | undefined): Promise<Round> {
-    const delayMs = hedge?.delayMs()
-    const startMs = this.#parts.now()
+  async #round(call: Call): Promise<Round> {
+    const { hedgeDelayMs } = call.policy
+    const delayMs = hedgeDelayMs?.()
+    const first = this.#attempt(call)
     try {
       const answer =
-        hedge === undefined || delayMs === undefined
-          ? await this.#attempt(call).run()
-          : await this.#raced(call, hedge, delayMs)
-      hedge?.observe(this.#parts.now() - startMs)
+        delayMs === undefined ? await first.run() : await this.#raced(call, first, delayMs)
+      if (hedgeDelayMs !== undefined) {
+        this.#policies.hedge.observe(this.#parts.now() - first.dispatchMs)
+      }
       return { answer }
     } catch (error) {
       return error instanceof FailedStatus ? { answer: error.attempt } : { error }
     }
   }
 
-  async #raced(call: Call, hedge: Hedge, delayMs: number): Promise<Attempt> {
-    const { meter, now } = this.#parts
+  async #raced(call: Call, first: Attempt, delayMs: number): Promise<Attempt> {
     return await raceWithHedge({
+      first,
+      another: () => this.#attempt(call),
       delayMs,
-      launch: () => {
-        const attempt = this.#attempt(call)
-        return { attempt, answer: attempt.run() }
-      },
-      mayHedge: () => {
-        const isAllowed = hedge.allow(now())
-        if (isAllowed) meter.hedges.add()
-        else meter.refusals.hedge.add()
-        return isAllowed
-      },
-      onWon: () => meter.hedgesWon.add()
+      mayHedge: () => this.#mayHedge(),
+      onWon: () => this.#parts.meter.hedgesWon.add()
     })
   }
 
@@ -173,26 +160,14 @@ export class Client implements HttpClient {
     return isAllowed
   }
 
-  #retriesOf({ retry }: CallOptions): RetryPlan | undefined {
-    if (retry === undefined) return this.#retries
-    if (retry === false) return undefined
-    const base = this.options.retry === false ? RETRY_DEFAULTS : this.options.retry
-    return new RetryPlan({ ...base, ...(retry === true ? {} : retry) }, this.#parts.random)
-  }
-
-  /** None for what can't be sent twice. */
-  #hedgeOf(call: Call, { hedge }: CallOptions): Hedge | undefined {
-    const isWanted = hedge === undefined ? this.options.hedge !== false : hedge !== false
-    if (!isWanted || !call.isReplayable) return undefined
-    if (!call.isIdempotent && !IDEMPOTENT_METHODS.includes(call.method)) return undefined
-    const base = this.options.hedge === false ? HEDGING_DEFAULTS : this.options.hedge
-    if (typeof hedge === 'object') return this.#hedgeWith({ ...base, ...hedge })
-    this.#hedge ??= this.#hedgeWith(base)
-    return this.#hedge
-  }
-
-  #hedgeWith({ delayMs, minDelayMs }: ResolvedHedging): Hedge {
-    return new Hedge({ delay: delayMs, minDelayMs, budget: this.#budget })
+  /** Not where it would only wait for our own pool. */
+  #mayHedge(): boolean {
+    const { meter, now } = this.#parts
+    if (!this.origins.hasRoom) return false
+    const isAllowed = this.#policies.hedge.allow(now())
+    if (isAllowed) meter.hedges.add()
+    else meter.refusals.hedge.add()
+    return isAllowed
   }
 
   /** Why a call ends between two attempts. */

@@ -3,9 +3,10 @@ import { FailedStatus } from './failed-status.ts'
 
 /** What a race between an attempt and its hedge needs. */
 export interface Race {
-  /** Makes an attempt and starts it. */
-  readonly launch: () => { readonly attempt: Attempt; readonly answer: Promise<Attempt> }
-  /** When the second attempt begins, if the first has no answer by then. */
+  readonly first: Attempt
+  /** Makes the second attempt. */
+  readonly another: () => Attempt
+  /** The second one begins so long after the first was sent, if that has no answer by then. */
   readonly delayMs: number
   /** Whether it may; asked when the delay is over. */
   readonly mayHedge: () => boolean
@@ -17,16 +18,22 @@ export interface Race {
  * The first good answer of an attempt and its hedge; the other one is ended. A failure doesn't win
  * while there is still hope, and one that comes before the hedge has begun is left to the retries.
  */
-export function raceWithHedge({ launch, delayMs, mayHedge, onWon }: Race): Promise<Attempt> {
+export function raceWithHedge({
+  first,
+  another,
+  delayMs,
+  mayHedge,
+  onWon
+}: Race): Promise<Attempt> {
   return new Promise((resolve, reject) => {
     const attempts: Attempt[] = []
     let pending = 0
     let isWon = false
-    const start = (): void => {
+    let timer: NodeJS.Timeout | undefined
+    const start = (attempt: Attempt): void => {
       pending++
-      const { attempt, answer } = launch()
       attempts.push(attempt)
-      answer.then(won, lost)
+      attempt.run().then(won, lost)
     }
     const won = (winner: Attempt): void => {
       // both may answer in the same turn
@@ -34,7 +41,7 @@ export function raceWithHedge({ launch, delayMs, mayHedge, onWon }: Race): Promi
       isWon = true
       clearTimeout(timer)
       for (const other of attempts) if (other !== winner) other.cancel('superseded')
-      if (winner !== attempts[0]) onWon()
+      if (winner !== first) onWon()
       resolve(winner)
     }
     const lost = (error: unknown): void => {
@@ -45,10 +52,12 @@ export function raceWithHedge({ launch, delayMs, mayHedge, onWon }: Race): Promi
       clearTimeout(timer)
       reject(error)
     }
-    const timer = setTimeout(() => {
-      if (mayHedge()) start()
-    }, delayMs)
-    timer.unref()
-    start()
+    first.onDispatched = () => {
+      timer = setTimeout(() => {
+        if (mayHedge()) start(another())
+      }, delayMs)
+      timer.unref()
+    }
+    start(first)
   })
 }

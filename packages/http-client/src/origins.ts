@@ -33,6 +33,11 @@ export class Origins {
     return this.list[index]!
   }
 
+  /** Whether one of them would take an attempt at once. */
+  get hasRoom(): boolean {
+    return this.list.some(({ slots }) => slots.hasRoom)
+  }
+
   /** An attempt has ended. @returns whether its origin was taken out for it */
   end({ index }: Upstream, blame: Blame, nowMs: number): boolean {
     this.#balancer.end(index)

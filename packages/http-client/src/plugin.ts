@@ -102,26 +102,46 @@ function showAt(vitals: Vitals, clients: ClientList): void {
 function declarer(
   app: FastifyInstance,
   currentRequest: () => RequestRecord | undefined,
-  { clients, metrics, idle }: Shared,
+  shared: Shared,
   defaults: ClientPolicyOptions
 ): (name: string, given: ClientOptions) => Client {
   return (name, given) =>
-    clients.add(name, () => {
+    shared.clients.add(name, () => {
       const options = resolveClientOptions(name, defaults, given)
-      const upstreams = options.origins.map((url, index) => {
-        const { origin } = new URL(url)
-        const meter = metrics.origin(name, origin)
-        const upstream = new Upstream(name, origin, index, options, { meter, idle, now })
-        protect(app, upstream, options)
-        return upstream
-      })
+      const upstreams = upstreamsOf(app, name, options, shared)
       return new Client(name, options, new Origins(upstreams, options, Math.random), {
         now,
         random: Math.random,
         currentRequest,
-        meter: metrics.client(name)
+        meter: shared.metrics.client(name)
       })
     })
+}
+
+/** All of them with their breakers, or none: what was made until one failed is taken back. */
+function upstreamsOf(
+  app: FastifyInstance,
+  name: string,
+  options: ResolvedClientOptions,
+  { metrics, idle }: Shared
+): Upstream[] {
+  const made: Upstream[] = []
+  try {
+    for (const url of options.origins) {
+      const { origin } = new URL(url)
+      const parts = { meter: metrics.origin(name, origin), idle, now }
+      const upstream = new Upstream(name, origin, made.length, options, parts)
+      made.push(upstream)
+      protect(app, upstream, options)
+    }
+    return made
+  } catch (error) {
+    for (const upstream of made) {
+      if (upstream.breaker !== undefined) app.breakers.delete(upstream.breaker.name)
+      void upstream.destroy()
+    }
+    throw error
+  }
 }
 
 /** Puts a circuit breaker before an origin. */

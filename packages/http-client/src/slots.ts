@@ -36,10 +36,14 @@ export class Slots {
     return this.#waiting.size
   }
 
-  /** Takes a slot without waiting. @returns false when there is none, or others wait already */
+  /** Whether there is one for who comes now: not when others wait already. */
+  get hasRoom(): boolean {
+    return !this.#isClosed && this.running < this.#options.limit && this.#waiting.size === 0
+  }
+
+  /** Takes a slot without waiting. @returns false when there is none */
   tryTake(): boolean {
-    if (this.#isClosed || this.running >= this.#options.limit || this.#waiting.size > 0)
-      return false
+    if (!this.hasRoom) return false
     this.running++
     return true
   }

@@ -137,10 +137,13 @@ export class Upstream {
   }
 
   /** An answer failed that was taken for a good one: to the breaker that is one more call. */
-  reportLate(error: Error): void {
+  reportLate(failure: Error): void {
     const { breaker } = this
     if (breaker?.state !== 'closed') return
-    breaker.fire({ send: () => Promise.reject(error) }).catch(() => {})
+    const send = async (): Promise<void> => {
+      throw failure
+    }
+    breaker.fire({ send }).catch(() => {})
   }
 
   /** Forgets how calls went; when it was last used stays so. */

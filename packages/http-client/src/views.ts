@@ -58,14 +58,10 @@ function shown(client: Client, upstream: Upstream, nowMs: number): Record<string
     failed: figures.failed,
     refused: figures.refused,
     average_latency_ms: figures.requests === 0 ? null : figures.totalMs / figures.requests,
-    p95_first_byte_ms: toMs(meter.phases.first_byte.latency.quantile(0.95)),
-    p95_queue_ms: toMs(meter.phases.queue.latency.quantile(0.95)),
+    p95_first_byte_ms: meter.p95Ms('first_byte') ?? null,
+    p95_queue_ms: meter.p95Ms('queue') ?? null,
     last_used: figures.lastUsedAt === 0 ? null : new Date(figures.lastUsedAt).toISOString(),
     breaker: upstream.breaker?.state ?? null,
     ejected: client.origins.isEjected(upstream.index, nowMs)
   }
-}
-
-function toMs(seconds: number | undefined): number | null {
-  return seconds === undefined ? null : seconds * 1000
 }

@@ -155,6 +155,10 @@ t.test('calls that make no sense are refused before anything is sent', async (t)
     { path: '/', query: { bad: Symbol('x') as unknown as string } },
     { path: '/', timeoutMs: 0 },
     { path: '/', timeoutMs: NaN },
+    { path: '/', signal: {} as AbortSignal },
+    { path: '/', retry: { methods: 'GET' as unknown as string[] } },
+    { path: '/', retry: { maxAttempts: 0 } },
+    { path: '/', hedge: { delayMs: 'soon' as 'p95' } },
     { path: '/', headers: { 'bad name': 'x' } },
     { path: '/', headers: { bad: 'a\r\nb: c' } },
     { path: '/', headers: { 'transfer-encoding': 'chunked' } },
@@ -248,6 +252,43 @@ t.test('a call whose signal is aborted already is never sent', async (t) => {
   const call = app.httpClient('up').request({ path: '/', signal: AbortSignal.abort() })
   await t.rejects(call, { code: 'VITALS_CALL_ABORTED' })
   t.equal(up.requests.length, 0)
+})
+
+t.test('a body function that never ends holds nothing when its call has ended', async (t) => {
+  const [a, b] = [
+    await upstream(t, (_request, response) => void response.end('a')),
+    await upstream(t, (_request, response) => void response.end('b'))
+  ]
+  const app = await appWith(t, [a, b])
+  const client = app.httpClient('up')
+  const made = new Readable({ read() {} })
+  let make = (_body: Readable): void => {}
+  for (const body of [
+    () => new Promise<Readable>(() => {}),
+    () => new Promise<Readable>((resolve) => (make = resolve))
+  ]) {
+    await t.rejects(client.request({ method: 'PUT', path: '/', body, timeoutMs: 20 }), {
+      code: 'VITALS_DEADLINE_EXCEEDED'
+    })
+  }
+  t.equal(metric(app, 'http_client_requests_total', { result: 'deadline' }), 2)
+  make(made)
+  await eventually(() => made.destroyed)
+  t.pass('and what it makes nonetheless is closed')
+  t.equal(metric(app, 'http_client_requests_total', { result: 'deadline' }), 2)
+  t.equal(a.requests.length + b.requests.length, 0)
+})
+
+t.test('an answer may be left in any way without an uncaught exception', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.write('x'.repeat(100_000)))
+  const app = await appWith(t, up, ONE_ATTEMPT)
+  const client = app.httpClient('up')
+  ;(await client.request({ path: '/' })).body.destroy()
+  ;(await client.request({ path: '/' })).body.destroy(new Error('enough'))
+  await client.request({ path: '/', timeoutMs: 50 })
+  const { body } = await client.request({ path: '/', timeoutMs: 50 })
+  body.pause()
+  await eventually(() => poolsOf(app)[0]!.active === 0)
 })
 
 t.test(

@@ -250,7 +250,6 @@ t.test('whether to retry', async (t) => {
   }
   const unavailable: AttemptOutcome = {
     method: 'GET',
-    idempotent: false,
     replayable: true,
     attempts: 1,
     elapsedMs: 10,
@@ -309,6 +308,12 @@ t.test('whether to retry', async (t) => {
     }
   )
 
+  t.test('a GET is not, where its caller says so and something was sent', async (t) => {
+    t.equal(judge({ idempotent: false }), 'not_idempotent')
+    t.equal(judge({ idempotent: false, ...failed('ECONNRESET') }), 'not_idempotent')
+    t.equal(judge({ idempotent: false, ...failed('ECONNREFUSED') }), 'retry')
+  })
+
   t.test('methods and statuses are as the rules say', async (t) => {
     const own = { ...rules, methods: new Set(['POST']), statuses: new Set([500]) }
     t.equal(judgeRetry(own, { ...unavailable, method: 'POST', statusCode: 500 }), 'retry')
@@ -333,7 +338,7 @@ t.test('whether to retry', async (t) => {
   t.test('it says retry only when every single rule does', async () => {
     const outcome = fc.record({
       method: fc.constantFrom('GET', 'PUT', 'POST', 'PATCH', 'get'),
-      idempotent: fc.boolean(),
+      idempotent: fc.option(fc.boolean(), { nil: undefined }),
       replayable: fc.boolean(),
       answerBegun: fc.boolean(),
       attempts: fc.integer({ min: 1, max: 4 }),
@@ -345,7 +350,7 @@ t.test('whether to retry', async (t) => {
       const ended = typeof fault === 'number' ? { statusCode: fault } : { error: { code: fault } }
       const expected =
         (fault === 503 || fault === 'ECONNREFUSED' || fault === 'ECONNRESET') &&
-        (rest.idempotent || ['GET', 'PUT'].includes(rest.method) || fault === 'ECONNREFUSED') &&
+        ((rest.idempotent ?? ['GET', 'PUT'].includes(rest.method)) || fault === 'ECONNREFUSED') &&
         rest.replayable &&
         !rest.answerBegun &&
         rest.attempts < 3 &&
@@ -599,6 +604,14 @@ t.test('hedging', async (t) => {
   t.test('waits as long as it was told', async (t) => {
     const hedge = new Hedge({ delay: 80, minDelayMs: 100, budget: unlimited() })
     hedge.observe(1)
+    t.equal(hedge.delayMs(), 80)
+  })
+
+  t.test('waits as one call wants it, by what is known of all', async (t) => {
+    const hedge = new Hedge({ delay: 80, minDelayMs: 100, budget: unlimited() })
+    t.equal(hedge.delayMs({ delay: 5, minDelayMs: 1 }), 5)
+    for (let call = 1; call <= 20; call++) hedge.observe(call)
+    t.equal(hedge.delayMs({ delay: 'p95', minDelayMs: 1 }), 19)
     t.equal(hedge.delayMs(), 80)
   })
 

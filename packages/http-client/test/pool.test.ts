@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { circuitBreaker } from '@fastify-vitals/circuit-breaker'
 import { ManualClock, eventually, pluginProblems, skipOrFail } from '@fastify-vitals/testing'
 import fc from 'fast-check'
 import Fastify from 'fastify'
@@ -467,7 +468,7 @@ t.test('the SSRF guard refuses what is not public, by address and by name', asyn
       async () => {
         await app.register(httpClient, { clients: { up: { origins: [origin], ssrfGuard: {} } } })
       },
-      { code: 'VITALS_OPTION_INVALID' },
+      { code: 'VITALS_OPTION_INVALID', message: /"origins" must be public/ },
       origin
     )
   }
@@ -517,6 +518,43 @@ t.test('clients are declared once and found by name', async (t) => {
   t.throws(() => app.httpClient('c', { origins: ['http://a.example'] }), {
     code: 'VITALS_HTTP_CLIENTS_FULL'
   })
+})
+
+t.test('a client that can not be declared leaves nothing behind', async (t) => {
+  const app = Fastify()
+  await app.register(circuitBreaker, { maxBreakers: 2 })
+  await app.register(httpClient)
+  t.teardown(async () => await app.close())
+  const origins = ['http://a.example', 'http://b.example', 'http://c.example']
+  t.throws(() => app.httpClient('up', { origins }), { code: 'VITALS_BREAKERS_FULL' })
+  t.strictSame(app.breakers.list(), [])
+  t.strictSame(app.vitals.snapshot().http_client_pool ?? [], [])
+  t.equal(app.httpClient('up', { origins: origins.slice(1) }).name, 'up')
+  t.throws(
+    () => app.httpClient('bad', { origins: ['http://d.example'], breaker: { openMs: -1 } }),
+    {
+      code: 'VITALS_OPTION_INVALID'
+    }
+  )
+  t.equal(app.breakers.list().length, 2)
+})
+
+t.test('series are made when there is something to show', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.end('ok'))
+  const app = await appWith(t, up)
+  const lines = (): number => {
+    const names = ['http_client_requests_total', 'http_client_request_duration_seconds']
+    return names.reduce((sum, name) => sum + (app.vitals.snapshot()[name] ?? []).length, 0)
+  }
+  t.equal(lines(), 0)
+  const window = app.vitals.history.window(3600)
+  t.strictSame(
+    app.vitals.detectors.list().flatMap((detector) => [...detector.inspect(window)]),
+    []
+  )
+  t.match(poolOf(app), { p95_first_byte_ms: null, p95_queue_ms: null })
+  await (await app.httpClient('up').request({ path: '/' })).body.dump()
+  t.equal(lines(), 5)
 })
 
 t.test('presets, defaults and the environment lie under what a client is given', async (t) => {

@@ -51,7 +51,9 @@ t.test('what must not be sent twice is sent once', async (t) => {
     [1, { method: 'POST', body: 'x' }],
     [1, { method: 'PATCH', body: 'x' }],
     [1, { method: 'PUT', body: Readable.from(['a stream']) }],
-    [1, { method: 'GET', idempotent: false, retry: false }],
+    [1, { method: 'GET', idempotent: false }],
+    [1, { method: 'PUT', body: 'x', idempotent: false, headers: { 'Idempotency-Key': 'k' } }],
+    [1, { method: 'GET', hedge: { delayMs: 1 }, idempotent: false }],
     [3, { method: 'PUT', body: 'x' }],
     [3, { method: 'PUT', body: Buffer.from('x') }],
     [3, { method: 'PUT', body: () => Readable.from(['anew each time']) }],
@@ -131,6 +133,39 @@ t.test('with an upstream that fails all calls, load grows by 10 % at most', asyn
   t.ok(metric(app, 'http_client_budget_refusals_total', { kind: 'retry' }) >= 890)
 })
 
+t.test('calls that we refuse ourselves earn no retries', async (t) => {
+  const up = await upstream(t, (_request, response) => void response.writeHead(503).end())
+  const budget = {
+    retry: { maxAttempts: 10, baseMs: 1, maxMs: 1 },
+    retryBudget: { minPerSecond: 0 }
+  }
+  const full = await appWith(t, up, { ...budget, breaker: false, connections: 2, maxQueue: 0 })
+  const open = await appWith(t, up, { ...budget, connections: 2 })
+  open.breakers.list()[0]!.force('open')
+  for (let round = 0; round < 20; round++) {
+    const calls = Array.from({ length: 20 }, () => full.httpClient('up').request({ path: '/' }))
+    for (const end of await Promise.allSettled(calls)) {
+      if (end.status === 'fulfilled') await end.value.body.dump()
+    }
+    await t.rejects(open.httpClient('up').request({ path: '/' }))
+  }
+  open.breakers.list()[0]!.force('closed')
+  await (await open.httpClient('up').request({ path: '/' })).body.dump()
+  const calls = metric(full, 'http_client_calls_total') + metric(open, 'http_client_calls_total')
+  const refused = ['pool_full', 'breaker_open'].reduce(
+    (sum, result) =>
+      sum +
+      [full, open].reduce(
+        (all, app) => all + metric(app, 'http_client_requests_total', { result }),
+        0
+      ),
+    0
+  )
+  t.ok(refused > 300, `${refused} of ${calls} were refused`)
+  const sent = calls - refused
+  t.ok(up.requests.length <= sent * 1.1, `${up.requests.length} requests for ${sent} calls`)
+})
+
 t.test(
   'a client of few calls has a retry in ten seconds all the same, and many calls earn no more for it',
   (t) => {
@@ -171,6 +206,7 @@ t.test('retries can be turned on and off for a call', async (t) => {
   t.equal(await attempts({ maxAttempts: 2, baseMs: 1 }), 2)
   t.equal(await attempts(true), 3)
   t.equal(await attempts({ statuses: [500] }), 1)
+  t.equal(await attempts({ methods: undefined, baseMs: 1 }), 3, 'what is undefined was not given')
 })
 
 t.test('an abort ends the pause before a retry at once', async (t) => {
@@ -220,6 +256,64 @@ t.test('a call that is not late is not hedged, nor one that must not be made twi
   for (const call of calls) await (await app.httpClient('up').request(call)).body.dump()
   t.equal(up.requests.length, calls.length)
 })
+
+t.test('the options of one call hedge it by what is known of all', async (t) => {
+  let isSlow = false
+  const up = await upstream(t, async (_request, response, nth) => {
+    if (isSlow && nth % 2 === 1) await wait(2000)
+    response.end('ok')
+  })
+  const app = await appWith(t, up, { ...EAGER, hedge: {} })
+  const call = async (): Promise<number> => {
+    const hedge = { minDelayMs: 5 }
+    const { attempts, body } = await app.httpClient('up').request({ path: '/', hedge })
+    await body.dump()
+    return attempts
+  }
+  while (up.requests.length < 40) await call()
+  isSlow = true
+  t.equal(await call(), 2)
+})
+
+t.test('waiting for our own pool is no reason to hedge', async (t) => {
+  const held: (() => void)[] = []
+  const up = await upstream(t, (_request, response) => void held.push(() => response.end('ok')))
+  const hedge = { delayMs: 20 }
+  const app = await appWith(t, up, { ...EAGER, hedge, connections: 2, queueTimeoutMs: 60_000 })
+  const client = app.httpClient('up')
+  const calls = [1, 2, 3].map(() => client.request({ path: '/' }))
+  await eventually(() => held.length === 2)
+  await wait(60)
+  t.equal(metric(app, 'http_client_hedges_total'), 0, 'nor is one sent that would have to wait')
+  t.equal(metric(app, 'http_client_budget_refusals_total'), 0)
+  for (const end of held) end()
+  await eventually(() => metric(app, 'http_client_hedges_total', { outcome: 'sent' }) === 1)
+  for (const end of held) end()
+  for (const call of calls) await (await call).body.dump()
+})
+
+t.test(
+  'what a call waited for our pool does not count as the time that answers take',
+  async (t) => {
+    const up = await upstream(t, async (_request, response, nth) => {
+      await wait(nth === 41 ? 5000 : 50)
+      response.end('ok')
+    })
+    const app = await appWith(t, up, {
+      ...EAGER,
+      hedge: {},
+      connections: 2,
+      queueTimeoutMs: 60_000
+    })
+    const client = app.httpClient('up')
+    const calls = Array.from({ length: 40 }, () => client.request({ path: '/' }))
+    await Promise.all(calls.map(async (call) => await (await call).body.dump()))
+    const { attempts, timings, body } = await client.request({ path: '/' })
+    await body.dump()
+    t.equal(attempts, 2)
+    t.ok(timings.totalMs < 800, `${timings.totalMs} ms, though some of the others waited for 950`)
+  }
+)
 
 t.test('hedges come out of the retry budget', async (t) => {
   const up = await upstream(t, async (_request, response) => {

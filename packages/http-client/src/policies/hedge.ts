@@ -1,10 +1,14 @@
 import type { RetryBudget } from './retry-budget.ts'
 
-export interface HedgeOptions {
+/** When a call is late. */
+export interface HedgeDelay {
   /** Milliseconds after which a second call is made, or `p95`: what 95 % of calls take at most. */
   readonly delay: number | 'p95'
   /** Least delay with `p95`, for upstreams so fast that 5 % of calls are only noise. */
   readonly minDelayMs: number
+}
+
+export interface HedgeOptions extends HedgeDelay {
   /** What second calls are taken from: the pool's budget of retries, or one of its own. */
   readonly budget: RetryBudget
 }
@@ -37,15 +41,16 @@ export class Hedge {
    * the time until then: leaving it out would make the upstream look faster than it is.
    */
   observe(latencyMs: number): void {
-    if (this.#options.delay !== 'p95') return
     this.#latencies[this.#seen % SAMPLES] = latencyMs
     this.#seen++
     if (this.#seen === MIN_SAMPLES || this.#seen % SORT_EVERY === 0) this.#p95 = this.#percentile()
   }
 
-  /** Milliseconds from the start of the first attempt; `undefined` while too little is known. */
-  delayMs(): number | undefined {
-    const { delay, minDelayMs } = this.#options
+  /**
+   * Milliseconds from the start of the first attempt; `undefined` while too little is known.
+   * @param own of one call, instead of what holds for all
+   */
+  delayMs({ delay, minDelayMs }: HedgeDelay = this.#options): number | undefined {
     if (delay !== 'p95') return delay
     return this.#p95 === undefined ? undefined : Math.max(this.#p95, minDelayMs)
   }

@@ -19,8 +19,11 @@ export interface RetryRules {
 /** An attempt that has ended. Exactly one of `statusCode` and `error` is given. */
 export interface AttemptOutcome {
   readonly method: string
-  /** The caller says so, or sent an `Idempotency-Key`: see {@link hasIdempotencyKey}. */
-  readonly idempotent: boolean
+  /**
+   * What the caller says of it, or that it sent an `Idempotency-Key`: see {@link hasIdempotencyKey}.
+   * Left out, its method tells.
+   */
+  readonly idempotent?: boolean | undefined
   /** See {@link isReplayable}. */
   readonly replayable: boolean
   /** Attempts made so far, from 1. */
@@ -70,7 +73,7 @@ function mayPass(rules: RetryRules, { statusCode, error }: AttemptOutcome): bool
 
 /** Whether another attempt can't do harm. */
 function isSafe(rules: RetryRules, outcome: AttemptOutcome): boolean {
-  if (outcome.idempotent || rules.methods.has(outcome.method)) return true
+  if (outcome.idempotent ?? rules.methods.has(outcome.method)) return true
   return outcome.statusCode === undefined && wasNeverSent(outcome.error)
 }
 
