@@ -21,14 +21,7 @@ const SKIP_REASONS = [
 export type SkipReason = (typeof SKIP_REASONS)[number]
 
 /** What became of an encoded request body. */
-const DECODE_RESULTS = [
-  'ok',
-  'unsupported',
-  'too_large',
-  'ratio',
-  'corrupt',
-  'aborted'
-] as const
+const DECODE_RESULTS = ['ok', 'unsupported', 'too_large', 'ratio', 'corrupt', 'aborted'] as const
 
 export type DecodeResult = (typeof DECODE_RESULTS)[number]
 

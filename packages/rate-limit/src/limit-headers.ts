@@ -35,9 +35,17 @@ function draftWriter(policies: readonly Policy[]): WriteHeaders {
     .map(({ name, size, windowMs }) => `"${name}";q=${size};w=${secondsOf(windowMs)}`)
     .join(', ')
   const starts = policies.map(({ name }) => `"${name}";r=`)
+  // most clients stay within their rate, so what they are told is what the one before was told
+  let last = { policy: -1, remaining: 0, seconds: 0 }
+  let text = ''
   return (reply, { policy, remaining, resetMs }) => {
+    const seconds = secondsOf(resetMs)
+    if (remaining !== last.remaining || seconds !== last.seconds || policy !== last.policy) {
+      last = { policy, remaining, seconds }
+      text = `${starts[policy]}${remaining};t=${seconds}`
+    }
     reply.header('ratelimit-policy', all)
-    reply.header('ratelimit', `${starts[policy]}${remaining};t=${secondsOf(resetMs)}`)
+    reply.header('ratelimit', text)
   }
 }
 
