@@ -1,12 +1,12 @@
 import { resolveOptions } from '@fastify-vitals/metrics'
 import type { Call } from './call.ts'
 import type { CallOptions, HedgingOptions } from './call-types.ts'
-import { hedgeSchema, retrySchema } from './option-schema.ts'
 import { HEDGING_DEFAULTS, NAME, RETRY_DEFAULTS } from './options.ts'
 import type { ResolvedClientOptions, ResolvedHedging, ResolvedRetry } from './option-types.ts'
 import { Hedge } from './policies/hedge.ts'
 import type { RetryBudget } from './policies/retry-budget.ts'
 import { IDEMPOTENT_METHODS } from './policies/retry-policy.ts'
+import { hedgeSchema, retrySchema } from './policy-schema.ts'
 import { RetryPlan } from './retry-plan.ts'
 
 /** How one call is tried again and hedged; `undefined`: not. */

@@ -1,11 +1,5 @@
 import { VitalsOptionError, resolveOptions } from '@fastify-vitals/metrics'
-import {
-  clientSchema,
-  hedgeSchema,
-  optionsSchema,
-  policySchema,
-  retrySchema
-} from './option-schema.ts'
+import { clientSchema, optionsSchema, policySchema } from './option-schema.ts'
 import type {
   ClientOptions,
   ClientPolicyOptions,
@@ -16,6 +10,7 @@ import type {
   ResolvedRetry
 } from './option-types.ts'
 import { SsrfGuard } from './policies/ssrf-guard.ts'
+import { hedgeSchema, retrySchema } from './policy-schema.ts'
 import { PRESETS } from './presets.ts'
 
 export { optionsSchema }

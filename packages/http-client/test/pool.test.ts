@@ -333,69 +333,6 @@ t.test('calls are counted on the request they are made for, and never on another
   )
 })
 
-t.test('trace context and request id are passed on', async (t) => {
-  const up = await upstream(
-    t,
-    (request, response) => void response.end(JSON.stringify(request.headers))
-  )
-  const app = Fastify({ requestIdHeader: 'x-request-id' })
-  await app.register(httpClient, {
-    clients: {
-      up: { origins: [up.origin] },
-      quiet: {
-        origins: [up.origin.replace('127.0.0.1', 'localhost')],
-        forwardTrace: false,
-        requestIdHeader: ''
-      }
-    }
-  })
-  t.teardown(async () => await app.close())
-  app.get('/:name', async (request) => {
-    const { name } = request.params as { name: string }
-    const own = request.headers['x-own'] === undefined ? {} : { headers: { Traceparent: 'mine' } }
-    return await (await app.httpClient(name).request({ path: '/', ...own })).body.json()
-  })
-  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
-  const headers = { traceparent, tracestate: 'a=b', 'x-request-id': 'r-1' }
-  t.match((await app.inject({ url: '/up', headers })).json(), headers)
-  const own = (await app.inject({ url: '/up', headers: { ...headers, 'x-own': '1' } })).json()
-  t.equal(own.traceparent, 'mine', 'what the call gives goes first')
-  const zeros = `00-${'0'.repeat(32)}-${'0'.repeat(16)}-01`
-  for (const bad of ['nonsense', zeros, `${traceparent}\u00e9`]) {
-    const sent = (await app.inject({ url: '/up', headers: { traceparent: bad } })).json()
-    t.equal(sent.traceparent, undefined, bad)
-  }
-  const quiet = (await app.inject({ url: '/quiet', headers })).json()
-  t.notOk('traceparent' in quiet || 'x-request-id' in quiet)
-})
-
-t.test(
-  'with an OpenTelemetry SDK the active span is passed on, and not the incoming header',
-  async (t) => {
-    const up = await upstream(
-      t,
-      (request, response) => void response.end(request.headers.traceparent)
-    )
-    const app = await appWith(t, up)
-    app.get('/', async () => await (await app.httpClient('up').request({ path: '/' })).body.text())
-    const key = Symbol.for('opentelemetry.js.api.1')
-    const registered = globalThis as Record<symbol, unknown>
-    registered[key] = {
-      context: { active: () => 'span-1' },
-      propagation: {
-        inject: (
-          context: string,
-          carrier: object,
-          setter: { set(c: object, k: string, v: string): void }
-        ) => setter.set(carrier, 'traceparent', `of ${context}`)
-      }
-    }
-    t.teardown(() => delete registered[key])
-    const headers = { traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' }
-    t.equal((await app.inject({ url: '/', headers })).body, 'of span-1')
-  }
-)
-
 t.test('after close nothing is alive: no socket, no timer, no call', async (t) => {
   const up = await upstream(t, (request, response) => {
     if (request.url === '/quick') response.end('ok')
