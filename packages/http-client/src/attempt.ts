@@ -1,15 +1,11 @@
 import type { Dispatcher } from 'undici'
-import {
-  SupersededError,
-  blameOfError,
-  blameOfStatus,
-  resultOfError,
-  resultOfStatus
-} from './blame.ts'
+import type { AttemptHost } from './attempt-host.ts'
+import { blameOfError, blameOfStatus, resultOfError, resultOfStatus } from './blame.ts'
 import type { AttemptResult, Blame } from './blame.ts'
 import type { Call } from './call.ts'
-import type { CallBody, ClientResponse, ResponseBody } from './call-types.ts'
-import { CallAbortedError, CallInvalidError, ClientClosedError, DeadlineError } from './errors.ts'
+import type { ClientResponse, ResponseBody } from './call-types.ts'
+import { cancelled } from './cancelled.ts'
+import { CallAbortedError } from './errors.ts'
 import { FailedStatus } from './failed-status.ts'
 import type { Cancellable, CancelReason } from './lifetime.ts'
 import type { RequestObserver } from './measured-dispatcher.ts'
@@ -20,16 +16,6 @@ import type { Stage } from './upstream-errors.ts'
 import type { Upstream } from './upstream.ts'
 import { Verdict } from './verdict.ts'
 import { Waiting } from './waiting.ts'
-
-/** Who makes attempts, and is told of them. */
-export interface AttemptHost {
-  /** Monotonic milliseconds. */
-  readonly now: () => number
-  /** It has its place in the pool, and the breaker lets it through. */
-  dispatched(attempt: Attempt): void
-  /** Its answer was read or given up, or it failed. */
-  ended(attempt: Attempt, blame: Blame): void
-}
 
 /**
  * One request to one origin, from its waiting for a place in the pool until its answer has ended.
@@ -87,24 +73,18 @@ export class Attempt implements Cancellable, RequestObserver {
   /** Ends when it is known whether this speaks for the upstream. */
   async #work(): Promise<void> {
     const { call, upstream } = this
-    this.#requestBody =
-      typeof call.body === 'function' ? await this.#made(call.body) : new RequestBody(call.body)
+    if (typeof call.body === 'function') {
+      this.#isMakingBody = true
+      this.#requestBody = await RequestBody.made(call.body, upstream.where)
+      this.#isMakingBody = false
+    } else {
+      this.#requestBody = new RequestBody(call.body)
+    }
     if (this.#error !== undefined) throw this.#error
     if (upstream.slots.tryTake()) this.#holdsSlot = true
     else await this.#waitForSlot()
     if (this.#error !== undefined) throw this.#error
     await (upstream.breaker?.fire(this) ?? this.send())
-  }
-
-  async #made(make: () => CallBody | Promise<CallBody>): Promise<RequestBody> {
-    this.#isMakingBody = true
-    const body = await make()
-    this.#isMakingBody = false
-    try {
-      return new RequestBody(body)
-    } catch (error) {
-      throw new CallInvalidError((error as Error).message, this.upstream.where, error)
-    }
   }
 
   /** For the breaker: what it judges begins here, when a place in the pool is taken. */
@@ -128,7 +108,7 @@ export class Attempt implements Cancellable, RequestObserver {
 
   cancel(reason: CancelReason, cause?: unknown): void {
     if (this.endMs !== 0 || this.#error !== undefined) return
-    const error = this.#errorOf(reason, cause)
+    const error = cancelled(this, reason, cause, this.#host.now())
     this.#error = error
     this.#leaveQueue?.(error)
     if (this.#isMakingBody) this.#neverSent(error)
@@ -232,23 +212,6 @@ export class Attempt implements Cancellable, RequestObserver {
       this.#holdsSlot = waiting.isIn
       call.outboundQueue?.leave(this.#host.now())
     }
-  }
-
-  #errorOf(reason: CancelReason, cause: unknown): Error {
-    const { where } = this.upstream
-    if (reason === 'aborted') return new CallAbortedError(where, cause)
-    if (reason === 'superseded') return new SupersededError()
-    if (reason === 'closed') return new ClientClosedError(where)
-    return new DeadlineError(this.call.allowedMs, where, this.#isUpstreamLate())
-  }
-
-  /** Whether the upstream, and not a queue or an impatient caller, used most of the time there was. */
-  #isUpstreamLate(): boolean {
-    if (this.dispatchMs === 0 || this.answerMs !== 0) return false
-    const { call } = this
-    if (call.isDeadlineInherited) return false
-    const nowMs = this.#host.now()
-    return (nowMs - this.dispatchMs) * 2 >= nowMs - call.startMs
   }
 
   #neverSent(error: unknown): void {

@@ -1,6 +1,6 @@
 import type { RequestRecord } from '@fastify-vitals/metrics'
 import { Attempt } from './attempt.ts'
-import type { AttemptHost } from './attempt.ts'
+import type { AttemptHost } from './attempt-host.ts'
 import { CallBudget } from './call-budget.ts'
 import { callOf, checkCall } from './call.ts'
 import type { Call } from './call.ts'

@@ -1,5 +1,7 @@
 import { Readable } from 'node:stream'
 import type { CallBody } from './call-types.ts'
+import { CallInvalidError } from './errors.ts'
+import type { Whereabouts } from './errors.ts'
 
 /** What undici would take, but not send as anybody means it: forms, which are not its own. */
 const ALLOWED = 'text, bytes, a Readable or async iterable of these, or a function that makes one'
@@ -29,6 +31,19 @@ export class RequestBody {
     checkBody(given)
     this.#given = given
     this.content = isStream(given) && !(given instanceof Readable) ? this.#watched(given) : given
+  }
+
+  /** @throws what the function throws; CallInvalidError for what can't be sent */
+  static async made(
+    make: () => CallBody | Promise<CallBody>,
+    where: Whereabouts
+  ): Promise<RequestBody> {
+    const given = await make()
+    try {
+      return new RequestBody(given)
+    } catch (error) {
+      throw new CallInvalidError((error as Error).message, where, error)
+    }
   }
 
   /** Whether it is the body itself that failed with this error. */
