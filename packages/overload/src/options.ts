@@ -100,7 +100,7 @@ const limitSchema = Type.Object(
       Type.Number({
         minimum: 1,
         maximum: 10,
-        default: 1.5,
+        default: 1.3,
         description:
           'latency may be so many times the one without queueing before the limit shrinks'
       })

@@ -118,7 +118,7 @@ function fixed(limit: number): GradientLimit {
       minLimit: limit,
       maxLimit: limit,
       initialLimit: limit,
-      tolerance: 1.5,
+      tolerance: 1.3,
       windowMs: 100,
       minSamples: 20,
       probeIntervalMs: 30_000

@@ -7,7 +7,7 @@ const DEFAULTS: GradientOptions = {
   minLimit: 2,
   maxLimit: 1000,
   initialLimit: 50,
-  tolerance: 1.5,
+  tolerance: 1.3,
   windowMs: 100,
   minSamples: 20,
   probeIntervalMs: 30_000
