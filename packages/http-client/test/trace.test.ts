@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel'
+import { setTimeout as wait } from 'node:timers/promises'
 import { context, propagation, trace } from '@opentelemetry/api'
 import {
   InMemorySpanExporter,
@@ -10,6 +11,11 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { httpClient } from '../src/index.ts'
 import { appWith, upstream } from './upstreams.ts'
+
+interface Counted {
+  readonly count: number
+  readonly parts: { readonly outbound?: number; readonly outbound_queue?: number }
+}
 
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
 
@@ -29,6 +35,15 @@ function startSdk(t: Tap): InMemorySpanExporter {
 
 interface Tap {
   teardown(end: () => unknown): void
+}
+
+/** An app whose client `up` is answered the headers that it sent. */
+async function echo(t: Tap): Promise<FastifyInstance> {
+  const up = await upstream(
+    t,
+    (request, response) => void response.end(JSON.stringify(request.headers))
+  )
+  return await appWith(t, up)
 }
 
 t.test('trace context and request id are passed on', async (t) => {
@@ -149,11 +164,32 @@ t.test("undici's instrumentation adds the headers itself, and is left to do so",
   })
 })
 
-/** An app whose client `up` is answered the headers that it sent. */
-async function echo(t: Tap): Promise<FastifyInstance> {
-  const up = await upstream(
-    t,
-    (request, response) => void response.end(JSON.stringify(request.headers))
+t.test('calls are counted on the request they are made for, and never on another', async (t) => {
+  const up = await upstream(t, async (_request, response) => {
+    await wait(10)
+    response.end('ok')
+  })
+  const app = await appWith(t, up, { connections: 10, maxQueue: 1000, queueTimeoutMs: 10_000 })
+  app.get('/:calls', async (request) => {
+    const { calls } = request.params as { calls: string }
+    for (let i = 0; i < Number(calls); i++) {
+      await (await app.httpClient('up').request({ path: '/' })).body.text()
+    }
+    const record = app.vitals.requests.current()!
+    const parts = Object.fromEntries(
+      [...record.parts].map(([name, part]) => [name, part.totalMs(performance.now())])
+    )
+    return { count: record.outboundCount, parts }
+  })
+  const answers = await Promise.all(
+    Array.from({ length: 100 }, async (_, i) => (await app.inject(`/${i % 4}`)).json<Counted>())
   )
-  return await appWith(t, up)
-}
+  for (const [i, { count, parts }] of answers.entries()) {
+    t.equal(count, i % 4)
+    if (count > 0) t.ok(parts.outbound! >= 9 * count, `${parts.outbound} ms for ${count} calls`)
+  }
+  t.ok(
+    answers.some(({ parts }) => parts.outbound_queue! > 1),
+    'some waited, apart'
+  )
+})

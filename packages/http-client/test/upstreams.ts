@@ -21,6 +21,7 @@ export interface Upstream {
   readonly abandoned: (string | undefined)[]
   /** Connections that are open. */
   readonly sockets: Set<Socket>
+  readonly close: () => Promise<void>
 }
 
 type Handler = (
@@ -60,7 +61,7 @@ export async function rawUpstream(
 async function listening(
   t: Test,
   server: Server
-): Promise<{ origin: string; sockets: Set<Socket> }> {
+): Promise<Pick<Upstream, 'origin' | 'sockets' | 'close'>> {
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => {
     sockets.add(socket)
@@ -68,11 +69,13 @@ async function listening(
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  t.teardown(() => {
+  const close = async (): Promise<void> => {
     for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sockets }
+    if (server.listening) await new Promise((resolve) => server.close(resolve))
+  }
+  t.teardown(close)
+  const { port } = server.address() as AddressInfo
+  return { origin: `http://127.0.0.1:${port}`, sockets, close }
 }
 
 /** An app whose client `up` calls these origins. */
