@@ -84,6 +84,8 @@ export class Attempt implements Cancellable, RequestObserver {
     if (upstream.slots.tryTake()) this.#holdsSlot = true
     else await this.#waitForSlot()
     if (this.#error !== undefined) throw this.#error
+    const { failure } = this.#requestBody
+    if (failure !== undefined) throw new CallAbortedError(upstream.where, failure)
     await (upstream.breaker?.fire(this) ?? this.send())
   }
 
@@ -155,7 +157,7 @@ export class Attempt implements Cancellable, RequestObserver {
 
   #whyFailed(error: unknown): Error {
     const { where } = this.upstream
-    const isOfBody = this.#requestBody?.hasFailedWith(error) === true
+    const isOfBody = error !== undefined && error === this.#requestBody?.failure
     return isOfBody && !(error instanceof TypeError)
       ? new CallAbortedError(where, error)
       : translated(error, this.#stage, where)

@@ -30,6 +30,8 @@ export class RequestBody {
   constructor(given: CallBody | undefined) {
     checkBody(given)
     this.#given = given
+    // while it waits to be sent nobody else listens, and its error would end the process
+    if (given instanceof Readable) given.on('error', () => {})
     this.content = isStream(given) && !(given instanceof Readable) ? this.#watched(given) : given
   }
 
@@ -46,10 +48,9 @@ export class RequestBody {
     }
   }
 
-  /** Whether it is the body itself that failed with this error. */
-  hasFailedWith(error: unknown): boolean {
-    const own = this.#given instanceof Readable ? this.#given.errored : this.#error
-    return own !== undefined && own !== null && own === error
+  /** What it failed with by itself; `undefined` as long as it has not. */
+  get failure(): unknown {
+    return this.#given instanceof Readable ? (this.#given.errored ?? undefined) : this.#error
   }
 
   drop(): void {

@@ -44,6 +44,26 @@ t.test('a request body that fails is its caller giving up, not the upstream', as
 })
 
 t.test(
+  'a request body that fails while its call waits is never sent, and ends no process',
+  async (t) => {
+    const held: (() => void)[] = []
+    const up = await upstream(t, (_request, response) => void held.push(() => response.end('ok')))
+    const app = await appWith(t, up, { connections: 1, queueTimeoutMs: 60_000 })
+    const client = app.httpClient('up')
+    const first = client.request({ path: '/' })
+    await eventually(() => held.length === 1)
+    const body = new Readable({ read() {} })
+    const call = client.request({ method: 'PUT', path: '/', body })
+    body.destroy(new Error('my own'))
+    await eventually(() => body.closed)
+    held[0]!()
+    await (await first).body.dump()
+    await t.rejects(call, { code: 'VITALS_CALL_ABORTED', cause: { message: 'my own' } })
+    t.equal(up.requests.length, 1)
+  }
+)
+
+t.test(
   'a client that disconnects while it is proxied does not speak against the upstream',
   async (t) => {
     const up = await upstream(t, (request, response) => {

@@ -212,6 +212,7 @@ t.test(
     await t.rejects(client.request({ method: 'PUT', path: '/', body: broken }), {
       message: 'no body today'
     })
+    t.equal(metric(app, 'http_client_requests_total', { result: 'invalid' }), 1)
     const stream = Readable.from(['never'])
     await t.rejects(client.request({ method: 'PUT', path: 'no-slash', body: stream }))
     t.ok(stream.destroyed)
