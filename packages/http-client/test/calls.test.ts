@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
 import { eventually, freePort } from '@fastify-vitals/testing'
 import t from 'tap'
-import { appWith, rawUpstream, upstream } from './upstreams.ts'
+import { appWith, metric, rawUpstream, upstream } from './upstreams.ts'
 
 const ONE_ATTEMPT = { retry: false } as const
 
