@@ -38,6 +38,8 @@ export type {
 export { UNMATCHED, WATCHED_REQUESTS } from './requests/route-table.ts'
 export type { Route } from './requests/route-table.ts'
 export { resolveOptions } from './resolve-options.ts'
+export { RouteHooks } from './route-hooks.ts'
+export type { RouteHook, RouteHookName } from './route-hooks.ts'
 export { OTHER } from './series-labels.ts'
 export type { Labels } from './series-labels.ts'
 export type { DistributionSnapshot, SeriesSnapshot, Snapshot } from './snapshot.ts'

@@ -7,7 +7,7 @@ import { Counter, Registry, collectDefaultMetrics } from 'prom-client'
 import t from 'tap'
 import type { Test } from 'tap'
 import { Value } from 'typebox/value'
-import plugin, { ensureVitals, metrics } from '../src/index.ts'
+import plugin, { RouteHooks, ensureVitals, metrics } from '../src/index.ts'
 import type { MetricsOptions, PromRegistry } from '../src/index.ts'
 
 async function appWith(t: Test, options: MetricsOptions = {}): Promise<FastifyInstance> {
@@ -460,3 +460,26 @@ t.test('the cardinality view has no offender where no metric has labels', async 
 function asProm(registry: Registry): PromRegistry {
   return registry
 }
+
+t.test(
+  'hooks of plugins come in the order of their registration, before those of a route',
+  async (t) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const seen: string[] = []
+    const hookOf = (name: string) => (_request: unknown, _reply: unknown, done: () => void) => {
+      seen.push(name)
+      done()
+    }
+    for (const name of ['first', 'second']) {
+      const hooks = new RouteHooks('onRequest')
+      app.addHook('onRoute', (route) =>
+        hooks.put(route, hookOf(`${name} of ${String(route.method)}`))
+      )
+    }
+    app.get('/', { onRequest: [hookOf('own')] }, async () => 'x')
+    await app.inject('/')
+    await app.inject({ method: 'HEAD', url: '/' })
+    t.same(seen, ['first of GET', 'second of GET', 'own', 'first of HEAD', 'second of HEAD', 'own'])
+  }
+)

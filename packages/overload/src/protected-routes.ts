@@ -1,4 +1,4 @@
-import { pathFilter } from '@fastify-vitals/metrics'
+import { RouteHooks, pathFilter } from '@fastify-vitals/metrics'
 import type { FastifyRequest, RouteOptions, onRequestHookHandler } from 'fastify'
 import { resolveRouteOptions } from './options.ts'
 import type { ResolvedOverloadOptions } from './options.ts'
@@ -17,7 +17,7 @@ export class ProtectedRoutes {
   readonly #rest: Partition
   readonly #isExempt: (url: string) => boolean
   readonly #onFailure: ReportFailure
-  readonly #hooks = new WeakSet<object>()
+  readonly #hooks = new RouteHooks('onRequest')
 
   /** @param rest where those belong that belong nowhere else */
   constructor(
@@ -41,12 +41,8 @@ export class ProtectedRoutes {
     const given: unknown = route.config?.overload
     const place = this.#placeOf(name, given)
     if (place === undefined || (given === undefined && this.#isExempt(route.url))) return
-    const others = [route.onRequest ?? []].flat()
     // the HEAD route that Fastify makes of a GET comes with its hooks
-    if (others.some((hook) => this.#hooks.has(hook))) return
-    const hook = this.#hookFor(place)
-    this.#hooks.add(hook)
-    route.onRequest = [hook, ...others]
+    if (!this.#hooks.isOn(route)) this.#hooks.put(route, this.#hookFor(place))
   }
 
   #placeOf(route: string, given: unknown): Place | undefined {

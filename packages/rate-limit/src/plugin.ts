@@ -1,6 +1,11 @@
-import { VitalsDeclarationError, VitalsOptionError, ensureVitals } from '@fastify-vitals/metrics'
+import {
+  RouteHooks,
+  VitalsDeclarationError,
+  VitalsOptionError,
+  ensureVitals
+} from '@fastify-vitals/metrics'
 import type { Vitals } from '@fastify-vitals/metrics'
-import type { FastifyInstance, FastifyPluginAsync, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { forgetKey } from './actions.ts'
 import { rateLimitStorm, storeUnavailable } from './detectors.ts'
@@ -10,16 +15,10 @@ import { LimitedRoutes } from './limited-routes.ts'
 import type { RouteSurroundings } from './limited-routes.ts'
 import { Limiters } from './limiters.ts'
 import { NAME, resolvePluginOptions } from './options.ts'
-import type {
-  LimitHook,
-  RateLimitOptions,
-  ResolvedRateLimitOptions,
-  RouteLimitOptions
-} from './options.ts'
+import type { RateLimitOptions, ResolvedRateLimitOptions, RouteLimitOptions } from './options.ts'
 import { RateLimitMetrics } from './rate-limit-metrics.ts'
 import type { Callback } from './rate-limit-metrics.ts'
 import type { Identify } from './request-reader.ts'
-import type { LimitHookFunction } from './route-limit.ts'
 import { SharedStore } from './shared-store.ts'
 import { rateLimitView } from './views.ts'
 import { proxyWatch, warnOfEarlierRoutes } from './warnings.ts'
@@ -61,9 +60,10 @@ function addHooks(
   options: ResolvedRateLimitOptions,
   routes: LimitedRoutes
 ): void {
+  const hooks = new RouteHooks(options.hook)
   app.addHook('onRoute', (route) => {
     const hook = routes.hookOf(route)
-    if (hook !== undefined) addFirst(route, options.hook, hook)
+    if (hook !== undefined) hooks.put(route, hook)
   })
   const { notFoundHook } = routes
   if (notFoundHook === undefined) return
@@ -71,18 +71,6 @@ function addHooks(
     if (request.is404) notFoundHook(request, reply, done)
     else done()
   })
-}
-
-const OURS = new WeakSet<object>()
-
-/**
- * A limit comes before the route's own hooks: what those do may be what needs the limit. The HEAD
- * route that Fastify makes of a GET brings the hooks of that along, ours included.
- */
-function addFirst(route: RouteOptions, name: LimitHook, hook: LimitHookFunction): void {
-  const own = [route[name] ?? []].flat().filter((each) => !OURS.has(each))
-  OURS.add(hook)
-  Object.assign(route, { [name]: [hook, ...own] })
 }
 
 function showAt(
