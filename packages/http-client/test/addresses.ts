@@ -30,7 +30,7 @@ export function isBlockedV4(value: number): boolean {
   })
 }
 
-export const groupsOf = (value: bigint): number[] =>
+const groupsOf = (value: bigint): number[] =>
   Array.from({ length: 8 }, (_, at) => Number((value >> BigInt(112 - at * 16)) & 0xffffn))
 
 export const v6Text = (value: bigint): string =>
