@@ -85,6 +85,20 @@ t.test('a fixed window lets exactly its number in, through @fastify/rate-limit',
   t.equal(all.filter((status) => status === 200).length, 30)
 })
 
+t.test('several fixed windows hold together, and the scarcest is told', async (t) => {
+  const minute = { name: 'minute', max: 3, windowMs: 60_000 }
+  const hour = { name: 'hour', max: 5, windowMs: 3_600_000 }
+  const { get } = await limited(t, { policies: [minute, hour], key: { header: 'x-key' } })
+  const ask = async (): Promise<Response> => await get('/', { 'x-key': 'a' })
+  t.match((await ask()).headers.get('ratelimit'), /^"minute";r=2;t=/)
+  t.same(await inTurn(3, ask), [200, 200, 429])
+  t.match(await (await ask()).json(), { 'violated-policies': ['minute'] })
+
+  const dear = await limited(t, { policies: [hour, { ...minute, max: 4 }], cost: 3 })
+  t.match((await dear.get('/')).headers.get('ratelimit'), /^"minute";r=1;t=/)
+  t.match(await (await dear.get('/')).json(), { 'violated-policies': ['hour'] })
+})
+
 t.test(
   'policies of both kinds hold together, and what one grants in vain is given back',
   async (t) => {
