@@ -18,7 +18,7 @@ interface Timing {
   readonly measureMs: number
 }
 
-const FULL: Timing = { warmUpMs: 2000, measureMs: 5000 }
+const FULL: Timing = { warmUpMs: 5000, measureMs: 8000 }
 const QUICK: Timing = { warmUpMs: 1300, measureMs: 1400 }
 
 /** Share of the time in which the server, or its clients, had no processor; the greater. */
