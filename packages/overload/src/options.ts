@@ -161,7 +161,7 @@ export const optionsSchema: Type.TObject = Type.Object(
     guards: Type.Optional(guardsSchema),
     turnMs: milliseconds(
       'handlers run so long one after the other before newcomers are looked at',
-      1
+      3
     ),
     longLivedMs: milliseconds(
       'an answer that goes on for longer, or an upgraded connection, gives its place back',
