@@ -1,4 +1,4 @@
-import { VitalsOptionError, resolveOptions } from '@fastify-vitals/metrics'
+import { VitalsOptionError, resolveOptions, wholeNumber } from '@fastify-vitals/metrics'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import type { TSchema } from 'typebox'
@@ -68,21 +68,6 @@ const milliseconds = (description: string, value?: number): Type.TOptional<Type.
 const percentage = (description: string, value: number): Type.TOptional<Type.TNumber> =>
   Type.Optional(Type.Number({ exclusiveMinimum: 0, maximum: 100, default: value, description }))
 
-const whole = (
-  description: string,
-  minimum: number,
-  maximum: number,
-  value?: number
-): Type.TOptional<Type.TInteger> =>
-  Type.Optional(
-    Type.Integer({
-      minimum,
-      maximum,
-      description,
-      ...(value === undefined ? {} : { default: value })
-    })
-  )
-
 const opening = {
   timeoutMs: Type.Optional(
     Type.Unsafe<number | false>({
@@ -96,14 +81,14 @@ const opening = {
     'opens when so many of the calls in the window failed',
     50
   ),
-  consecutiveFailures: whole(
+  consecutiveFailures: wholeNumber(
     'opens also after so many failures in a row, however few calls there were',
     1,
     1_000_000
   ),
-  minimumCalls: whole('calls in the window before percentages are judged', 1, 1_000_000, 10),
+  minimumCalls: wholeNumber('calls in the window before percentages are judged', 1, 1_000_000, 10),
   windowMs: milliseconds('length of the window in milliseconds', 10_000),
-  windowBuckets: whole('parts of the window, which it moves by', 1, 100, 10),
+  windowBuckets: wholeNumber('parts of the window, which it moves by', 1, 100, 10),
   slowCallMs: milliseconds('calls that take so many milliseconds are slow; without it none is'),
   slowCallThresholdPercentage: percentage(
     'opens when so many of the calls in the window were slow',
@@ -131,7 +116,12 @@ const recovery = {
         'open times are spread at random by so much, so that processes do not probe at once'
     })
   ),
-  halfOpenProbes: whole('calls let through when half-open, to see if all is well', 1, 1000, 3),
+  halfOpenProbes: wholeNumber(
+    'calls let through when half-open, to see if all is well',
+    1,
+    1000,
+    3
+  ),
   halfOpenSuccessRatio: Type.Optional(
     Type.Number({
       exclusiveMinimum: 0,
@@ -143,12 +133,12 @@ const recovery = {
 }
 
 const limits = {
-  maxConcurrent: whole(
+  maxConcurrent: wholeNumber(
     'calls under way at once (bulkhead); one that timed out counts until its work has ended',
     1,
     1_000_000
   ),
-  maxQueue: whole('calls that may wait for the bulkhead', 0, 100_000, 0),
+  maxQueue: wholeNumber('calls that may wait for the bulkhead', 0, 100_000, 0),
   queueTimeoutMs: milliseconds('longest wait for the bulkhead in milliseconds', 1000),
   forced: Type.Optional(
     Type.Union(
@@ -195,7 +185,7 @@ const breakerSchema = Type.Object(
         description: 'key of a call, from its arguments'
       })
     ),
-    staleMaxEntries: whole('most values kept', 1, 1_000_000, 1000)
+    staleMaxEntries: wholeNumber('most values kept', 1, 1_000_000, 1000)
   },
   { additionalProperties: false }
 )
@@ -217,7 +207,7 @@ const routeSchema = Type.Object(
 /** The one description of the options: types, limits, defaults, and the table in the README. */
 export const optionsSchema: Type.TObject = Type.Object(
   {
-    maxBreakers: whole('most breakers of an app, those of routes included', 1, 10_000, 100),
+    maxBreakers: wholeNumber('most breakers of an app, those of routes included', 1, 10_000, 100),
     logTransitions: Type.Optional(
       Type.Boolean({ default: true, description: 'a line in the log for each change of state' })
     ),

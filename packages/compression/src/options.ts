@@ -1,4 +1,4 @@
-import { VitalsOptionError, resolveOptions } from '@fastify-vitals/metrics'
+import { VitalsOptionError, resolveOptions, wholeNumber } from '@fastify-vitals/metrics'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { CODECS, ENCODINGS } from './codecs.ts'
@@ -59,21 +59,6 @@ type Complete<Options> = Readonly<
 export type ResolvedCompressionOptions = Complete<CompressionOptions>
 export type ResolvedRouteOptions = Complete<RouteCompressionOptions>
 
-const whole = (
-  description: string,
-  minimum: number,
-  maximum: number,
-  value?: number
-): Type.TOptional<Type.TInteger> =>
-  Type.Optional(
-    Type.Integer({
-      minimum,
-      maximum,
-      description,
-      ...(value === undefined ? {} : { default: value })
-    })
-  )
-
 const number = (
   description: string,
   minimum: number,
@@ -97,25 +82,25 @@ const routeLevel = {
   levels: Type.Optional(
     Type.Object(
       {
-        br: whole(
+        br: wholeNumber(
           'quality of br; 4, what @fastify/compress uses, takes twice as long for 5 % less',
           0,
           11,
           2
         ),
-        zstd: whole('level of zstd', 1, 19, 3),
-        gzip: whole(
+        zstd: wholeNumber('level of zstd', 1, 19, 3),
+        gzip: wholeNumber(
           'level of gzip; 6, the default of zlib, takes up to twice as long for 2 to 6 % less',
           1,
           9,
           5
         ),
-        deflate: whole('level of deflate', 1, 9, 5)
+        deflate: wholeNumber('level of deflate', 1, 9, 5)
       },
       { additionalProperties: false }
     )
   ),
-  minBytes: whole('smaller bodies are sent as they are', 0, 2 ** 31 - 1, 1024),
+  minBytes: wholeNumber('smaller bodies are sent as they are', 0, 2 ** 31 - 1, 1024),
   contentTypes: Type.Optional(
     Type.Array(Type.String({ pattern: '^(\\*\\+[^\\s/;,*]+|[^\\s/;,*]+/(\\*|[^\\s/;,*]+))$' }), {
       minItems: 1,
@@ -125,7 +110,7 @@ const routeLevel = {
     })
   ),
   etag: flag('weak ETags made of the body, and 304 for clients that have it', false),
-  secretPaddingBytes: whole(
+  secretPaddingBytes: wholeNumber(
     'routes with secrets answer with gzip and up to so many random bytes; 0: they are not compressed',
     0,
     32_768,
@@ -138,7 +123,7 @@ const routeLevel = {
     })
   ),
   decompressRequests: flag('encoded request bodies are decoded', true),
-  maxRequestBytes: whole(
+  maxRequestBytes: wholeNumber(
     'most bytes of a request body once decoded; default: the bodyLimit of its route',
     1,
     2 ** 40
@@ -165,13 +150,13 @@ export const optionsSchema: Type.TObject = Type.Object(
       50,
       1
     ),
-    maxPending: whole(
+    maxPending: wholeNumber(
       'bodies in the thread pool at once; more are sent as they are',
       1,
       10_000,
       64
     ),
-    cacheBytes: whole(
+    cacheBytes: wholeNumber(
       'memory for compressed bodies that come again; 0: none are kept',
       0,
       2 ** 31 - 1,
@@ -191,7 +176,12 @@ export const optionsSchema: Type.TObject = Type.Object(
       1,
       0.99
     ),
-    loadSampleMs: whole('milliseconds between two looks at the utilisation', 50, 60_000, 1000),
+    loadSampleMs: wholeNumber(
+      'milliseconds between two looks at the utilisation',
+      50,
+      60_000,
+      1000
+    ),
     utilisation: Type.Optional(
       Type.Unsafe<() => number>({
         'x-kind': 'function',
@@ -199,7 +189,7 @@ export const optionsSchema: Type.TObject = Type.Object(
           'tells how busy the process is, 0 to 1; default: event loop utilisation or share of all cores, whichever is larger'
       })
     ),
-    maxRequestEncodings: whole(
+    maxRequestEncodings: wholeNumber(
       'encodings that a request body may have on top of each other',
       1,
       10,

@@ -9,28 +9,10 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { circuitBreaker } from '@fastify-vitals/circuit-breaker'
 import { eventually, pluginProblems, skipOrFail } from '@fastify-vitals/testing'
 import Fastify from 'fastify'
-import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { httpClient, optionsSchema } from '../src/index.ts'
-import { appWith, metric, rawUpstream, upstream } from './upstreams.ts'
-
-interface Pool {
-  readonly client: string
-  readonly active: number
-  readonly idle: number
-  readonly pending: number
-  readonly total: number
-  readonly requests: number
-  readonly failed: number
-  readonly refused: number
-  readonly average_latency_ms: number | null
-  readonly last_used: string | null
-  readonly breaker: string | null
-}
-
-function poolOf(app: FastifyInstance): Pool {
-  return (app.vitals.views.get('pools')!.read() as { pools: Pool[] }).pools[0]!
-}
+import { appWith, metric, poolOf, rawUpstream, upstream } from './upstreams.ts'
+import type { Pool } from './upstreams.ts'
 
 t.test('after close nothing is alive: no socket, no timer, no call', async (t) => {
   const up = await upstream(t, (request, response) => {

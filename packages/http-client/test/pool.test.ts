@@ -2,25 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { eventually } from '@fastify-vitals/testing'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { appWith, upstream } from './upstreams.ts'
-
-interface Pool {
-  readonly client: string
-  readonly active: number
-  readonly idle: number
-  readonly pending: number
-  readonly total: number
-  readonly requests: number
-  readonly failed: number
-  readonly refused: number
-  readonly average_latency_ms: number | null
-  readonly last_used: string | null
-  readonly breaker: string | null
-}
-
-function poolOf(app: FastifyInstance): Pool {
-  return (app.vitals.views.get('pools')!.read() as { pools: Pool[] }).pools[0]!
-}
+import { appWith, poolOf, upstream } from './upstreams.ts'
 
 t.test('a full pool of ours is told as such, and the upstream is not blamed', async (t) => {
   const held: (() => void)[] = []

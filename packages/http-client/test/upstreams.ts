@@ -109,3 +109,22 @@ export function metric(
     )
     .reduce((sum, series) => sum + series.value, 0)
 }
+
+/** A pool, as its view shows it. */
+export interface Pool {
+  readonly client: string
+  readonly active: number
+  readonly idle: number
+  readonly pending: number
+  readonly total: number
+  readonly requests: number
+  readonly failed: number
+  readonly refused: number
+  readonly average_latency_ms: number | null
+  readonly last_used: string | null
+  readonly breaker: string | null
+}
+
+export function poolOf(app: FastifyInstance): Pool {
+  return (app.vitals.views.get('pools')!.read() as { pools: Pool[] }).pools[0]!
+}

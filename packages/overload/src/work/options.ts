@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { isAbsolute } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { VitalsOptionError } from '@fastify-vitals/metrics'
+import { VitalsOptionError, wholeNumber } from '@fastify-vitals/metrics'
 import Type from 'typebox'
 
 /** Where a task's function is. */
@@ -50,21 +50,6 @@ const milliseconds = (
 ): Type.TOptional<Type.TNumber> =>
   Type.Optional(Type.Number({ minimum, maximum: LONGEST_MS, default: value, description }))
 
-const whole = (
-  description: string,
-  minimum: number,
-  maximum: number,
-  value?: number
-): Type.TOptional<Type.TInteger> =>
-  Type.Optional(
-    Type.Integer({
-      minimum,
-      maximum,
-      description,
-      ...(value === undefined ? {} : { default: value })
-    })
-  )
-
 const taskSchema = Type.Object(
   {
     file: Type.Unsafe<string | URL>({
@@ -85,10 +70,14 @@ const threadsSchema = Type.Object(
         description: 'functions that run on worker threads, by name'
       })
     ),
-    maxThreads: whole('most worker threads; without it processors less one, at least 1', 1, 1024),
-    maxQueue: whole('most tasks that wait', 0, 1_000_000, 100),
+    maxThreads: wholeNumber(
+      'most worker threads; without it processors less one, at least 1',
+      1,
+      1024
+    ),
+    maxQueue: wholeNumber('most tasks that wait', 0, 1_000_000, 100),
     idleTimeoutMs: milliseconds('a thread with nothing to do ends after so many ms', 30_000),
-    maxHeapMb: whole('a thread that needs more megabytes of heap dies, alone', 8, 1_048_576),
+    maxHeapMb: wholeNumber('a thread that needs more megabytes of heap dies, alone', 8, 1_048_576),
     execArgv: Type.Optional(
       Type.Array(Type.String(), {
         maxItems: 100,
@@ -103,8 +92,8 @@ const threadsSchema = Type.Object(
 /** The option `work`: types, limits, defaults. */
 export const workOptionsSchema: Type.TObject = Type.Object(
   {
-    maxConcurrent: whole('most jobs at work at once', 1, 100_000, 16),
-    maxQueue: whole('most jobs that wait', 0, 1_000_000, 1000),
+    maxConcurrent: wholeNumber('most jobs at work at once', 1, 100_000, 16),
+    maxQueue: wholeNumber('most jobs that wait', 0, 1_000_000, 1000),
     agingMs: milliseconds('a job that waited so many ms counts as one priority higher', 5000, 1),
     deadlineMs: Type.Optional(
       Type.Unsafe<number | false>({
@@ -116,7 +105,7 @@ export const workOptionsSchema: Type.TObject = Type.Object(
       })
     ),
     drainMs: milliseconds('at close, time for what is under way before it is aborted', 10_000),
-    maxNames: whole('most names of jobs in metrics; others share _OTHER', 1, 10_000, 100),
+    maxNames: wholeNumber('most names of jobs in metrics; others share _OTHER', 1, 10_000, 100),
     threads: Type.Optional(threadsSchema)
   },
   { additionalProperties: false }
